@@ -1,0 +1,205 @@
+//! All shards of one broker: started together, asked and stopped together.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::Poll;
+use moat_auth::{AuthPool, Chain};
+use moat_core::shard::Topology;
+use moat_core::{Limits, Shard};
+use moat_events::EventSender;
+use moat_policy::Snapshot;
+
+use crate::admission::{Admission, AdmissionLimits};
+use crate::control::{Control, ShardReport};
+use crate::event_loop::{Common, EventLoop, WAKER};
+use crate::inbox::{Envelope, InboxSender, inbox};
+use crate::listener::Bound;
+
+/// How long a shard may take to answer a question of the operator's.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything a broker is made of.
+pub struct Setup {
+    /// Event loops; one per core as a rule.
+    pub shards: usize,
+    /// Where clients come in.
+    pub listeners: Vec<Bound>,
+    /// What sessions and the router keep to, for the whole broker.
+    pub limits: Limits,
+    /// What connections keep to.
+    pub admission: AdmissionLimits,
+    /// From accept to CONNACK, in seconds.
+    pub connect_timeout_secs: u64,
+    /// How long a stop may take, in seconds.
+    pub stop_timeout_secs: u64,
+    /// Messages one shard's inbox holds.
+    pub inbox_messages_max: usize,
+    /// Who may do what.
+    pub policy: Arc<Snapshot>,
+    /// Who vouches for clients.
+    pub chain: Arc<Chain>,
+    /// The workers that ask the chain.
+    pub auth: Arc<AuthPool>,
+    /// Where events go.
+    pub events: EventSender,
+}
+
+/// A running broker. Dropping it does not stop it; [`Broker::stop`] does.
+pub struct Broker {
+    inboxes: Vec<InboxSender>,
+    shards: Vec<JoinHandle<io::Result<()>>>,
+    admission: Arc<Admission>,
+}
+
+/// A shard did not answer in time, or is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a shard did not answer within {} s; the broker is overloaded or stopping", ANSWER_TIMEOUT.as_secs())]
+pub struct NoAnswer;
+
+impl Broker {
+    /// Starts the shards.
+    ///
+    /// # Errors
+    /// When the kernel gives no poll, thread or registration.
+    pub fn start(setup: Setup) -> io::Result<Broker> {
+        let topology = Topology::new(setup.shards);
+        let mut doors = Vec::with_capacity(topology.len());
+        let mut inboxes = Vec::with_capacity(topology.len());
+        for _ in 0..topology.len() {
+            let poll = Poll::new()?;
+            let waker = mio::Waker::new(poll.registry(), WAKER)?;
+            let (sender, receiver) = inbox(waker, setup.inbox_messages_max);
+            inboxes.push(sender);
+            doors.push((poll, receiver));
+        }
+        let admission = Admission::new(setup.admission);
+        let common = Arc::new(Common {
+            origin: Instant::now(),
+            connect_timeout_secs: setup.connect_timeout_secs,
+            stop_timeout_secs: setup.stop_timeout_secs,
+            admission: Arc::clone(&admission),
+            chain: setup.chain,
+            auth: setup.auth,
+            events: setup.events,
+            inboxes: inboxes.clone(),
+            topology: topology.clone(),
+        });
+        let limits = share_of(&setup.limits, topology.len());
+        let mut listeners = Some(setup.listeners);
+        let mut shards = Vec::with_capacity(topology.len());
+        for (id, (poll, inbox)) in topology.shards().zip(doors) {
+            let shard = Shard::new(
+                id,
+                topology.clone(),
+                limits.clone(),
+                Arc::clone(&setup.policy),
+            );
+            // The first shard accepts for all.
+            let listeners = listeners.take().unwrap_or_default();
+            let event_loop = EventLoop::new(shard, poll, inbox, Arc::clone(&common), listeners)?;
+            let name = format!("shard-{}", id.index());
+            shards.push(
+                std::thread::Builder::new()
+                    .name(name)
+                    .spawn(move || event_loop.run())?,
+            );
+        }
+        Ok(Broker {
+            inboxes,
+            shards,
+            admission,
+        })
+    }
+
+    /// Connections at this moment.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.admission.connections()
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// Puts a policy into force. Returns when every shard judges by it.
+    ///
+    /// # Errors
+    /// When a shard does not confirm in time; it will do so later, in order.
+    pub fn set_policy(&self, policy: &Arc<Snapshot>) -> Result<(), NoAnswer> {
+        self.ask(|done| Control::SetPolicy(Arc::clone(policy), done))
+            .map(|_| ())
+    }
+
+    /// The sum of what all shards report.
+    ///
+    /// # Errors
+    /// When a shard does not answer in time.
+    pub fn report(&self) -> Result<ShardReport, NoAnswer> {
+        let reports = self.ask(Control::Report)?;
+        Ok(reports
+            .iter()
+            .fold(ShardReport::default(), |mut sum, report| {
+                sum.add(report);
+                sum
+            }))
+    }
+
+    /// Says goodbye to everybody and ends. Returns when all shards have ended.
+    ///
+    /// # Errors
+    /// The first error that ended a shard, or a panic of one.
+    pub fn stop(self) -> io::Result<()> {
+        for inbox in &self.inboxes {
+            inbox.send_waiting(Envelope::Control(Control::Stop));
+        }
+        self.join()
+    }
+
+    /// Whether a shard has ended by itself, which it does only by an error.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shards.iter().any(JoinHandle::is_finished)
+    }
+
+    fn join(self) -> io::Result<()> {
+        let mut result = Ok(());
+        for shard in self.shards {
+            let ended = shard
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a shard panicked")));
+            result = result.and(ended);
+        }
+        result
+    }
+
+    fn ask<T>(&self, question: impl Fn(SyncSender<T>) -> Control) -> Result<Vec<T>, NoAnswer> {
+        let (sender, answers) = sync_channel(self.inboxes.len());
+        for inbox in &self.inboxes {
+            inbox.send_waiting(Envelope::Control(question(sender.clone())));
+        }
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        (0..self.inboxes.len())
+            .map(|_| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                answers.recv_timeout(left).map_err(|_| NoAnswer)
+            })
+            .collect()
+    }
+}
+
+/// The limits of one of `shards` shards: what counts for the whole broker is dealt out.
+fn share_of(limits: &Limits, shards: usize) -> Limits {
+    Limits {
+        sessions_max: limits.sessions_max.div_ceil(shards),
+        retained_messages_max: limits.retained_messages_max.div_ceil(shards),
+        retained_bytes_max: limits.retained_bytes_max.div_ceil(shards),
+        retained_per_identity_max: limits.retained_per_identity_max,
+        ..limits.clone()
+    }
+}

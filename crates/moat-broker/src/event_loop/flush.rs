@@ -1,0 +1,86 @@
+//! One write for every connection that has something to say.
+
+use moat_core::ConnId;
+
+use super::EventLoop;
+use crate::connection::{Flushed, Stage};
+
+impl EventLoop {
+    /// Flushes everybody who became dirty in this turn, once. Who has more after that is dirty
+    /// again and has the next turn.
+    pub(super) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.fx.dirty);
+        dirty.append(&mut self.unflushed);
+        for id in dirty.drain(..) {
+            self.flush(id);
+        }
+        if self.fx.dirty.is_empty() {
+            // Keeps its capacity.
+            self.fx.dirty = dirty;
+        }
+    }
+
+    fn flush(&mut self, id: ConnId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if !connection.ready.writable {
+            // The kernel has not said so yet; when it does, the connection is flushed.
+            return;
+        }
+        match connection.stage {
+            Stage::Closing => self.flush_closing(id),
+            Stage::Attached(at) => self.flush_attached(id, at),
+            Stage::Greeting | Stage::AwaitingAuth(_) | Stage::Arriving(..) => {
+                self.flush_handshake(id)
+            }
+        }
+    }
+
+    fn flush_handshake(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(id.slot as usize) else {
+            return;
+        };
+        if connection.write(self.shard.pool()).is_err() {
+            self.drop_connection(id);
+        }
+    }
+
+    fn flush_attached(&mut self, id: ConnId, at: moat_core::session::SessionIndex) {
+        let Some(connection) = self.connections.get_mut(id.slot as usize) else {
+            return;
+        };
+        let Some(link) = self.shard.link(at) else {
+            return;
+        };
+        let mut out = std::mem::take(&mut link.out);
+        let pool = self.shard.pool();
+        let written = connection
+            .seal(&mut out, pool)
+            .and_then(|()| connection.write(pool));
+        // What could not be sealed because the socket is blocked goes back where it was.
+        if let Some(link) = self.shard.link(at) {
+            link.out = out;
+        }
+        match written {
+            Ok(Flushed::Blocked) => {}
+            Ok(Flushed::All) => {
+                self.shard.flushed(at, self.now, &mut self.fx);
+                if self.has_output(at) {
+                    self.unflushed.push(id);
+                }
+            }
+            Err(error) => {
+                let why = format!("connection failed: {}", error.kind());
+                self.shard.connection_lost(at, &why, self.now, &mut self.fx);
+                self.settle();
+                self.drop_connection(id);
+            }
+        }
+    }
+
+    /// Whether there is more: left behind while the wire was busy, or sent now that there is room.
+    fn has_output(&mut self, at: moat_core::session::SessionIndex) -> bool {
+        self.shard.link(at).is_some_and(|link| !link.out.is_empty())
+    }
+}

@@ -1,0 +1,371 @@
+//! From the first CONNECT to the session: who is it, may it come, and where is its home.
+
+use std::sync::Arc;
+
+use moat_auth::{ConnectRequest, Password, Verdict};
+use moat_codec::{Connect, DecodeError, Framed, Packet, ReasonCode, Version, frame};
+use moat_config::ClientIdMode;
+use moat_core::ConnId;
+use moat_core::session::Opening;
+use moat_core::shard::{Arrival, Refused};
+use moat_events::Event;
+use moat_policy::{Identity, Source};
+
+use super::EventLoop;
+use crate::connection::{Asked, Connection, Paused, Stage};
+use crate::inbox::Envelope;
+use crate::tls::identity_from_chain;
+
+/// Random bytes of a client identifier made here [MQTT-3.1.3-6].
+const CLIENT_ID_RANDOM_BYTES: usize = 16;
+
+/// What the service plane says about a CONNECT.
+pub struct Answer {
+    /// Whose.
+    pub conn: ConnId,
+    /// What.
+    pub verdict: Verdict,
+}
+
+impl EventLoop {
+    /// Handles the first packet, which has to be a CONNECT [MQTT-3.1.0-1]. Returns the bytes used.
+    pub(super) fn greet(&mut self, id: ConnId, bytes: &[u8]) -> usize {
+        let limits = self.shard.limits().packet.clone();
+        let decoded = match frame(bytes, &limits) {
+            Ok(Framed::Incomplete { .. }) => return 0,
+            // The version is in the packet itself.
+            Ok(Framed::Complete { total, .. }) => {
+                Packet::decode(&bytes[..total], Version::V311, &limits)
+                    .map(|packet| (total, packet))
+            }
+            Err(error) => Err(error),
+        };
+        match decoded {
+            Ok((total, Packet::Connect(connect))) => {
+                self.connect(id, &connect);
+                total
+            }
+            Ok(_) => {
+                self.refuse_silently(id, "first packet is not a CONNECT");
+                0
+            }
+            Err(error) => {
+                self.malformed(id, bytes, &error);
+                0
+            }
+        }
+    }
+
+    /// A CONNECT that cannot be read. A client whose version can be told gets its CONNACK
+    /// [MQTT-3.1.2-1], [MQTT-3.1.4-1].
+    fn malformed(&mut self, id: ConnId, bytes: &[u8], error: &DecodeError) {
+        let reason = error.reason();
+        match claimed_version(bytes) {
+            // A 3.x CONNACK has a code for these three only (3.1.1 section 3.2.2.3).
+            Some(version) if version.is_v5() || has_v3_code(reason) => {
+                self.refuse(id, version, reason, &error.to_string());
+            }
+            _ => self.refuse_silently(id, &format!("malformed CONNECT: {error}")),
+        }
+    }
+
+    fn connect(&mut self, id: ConnId, connect: &Connect<'_>) {
+        let opening = match Opening::of_packet(connect, fresh_client_id) {
+            Ok(opening) => opening,
+            Err(reason) => {
+                self.refuse(id, connect.version, reason, reason.name());
+                return;
+            }
+        };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let certificate = certificate_identity(connection);
+        let tried = connect.username.map(Into::into);
+        let method = if matches!(certificate, Ok(None)) {
+            "password"
+        } else {
+            "certificate"
+        };
+        connection.stage = Stage::AwaitingAuth(Box::new(Asked {
+            opening,
+            tried,
+            method,
+        }));
+        match certificate {
+            Ok(certificate) => self.ask(id, connect, certificate),
+            Err(error) => self.rejected(id, ReasonCode::NotAuthorized, &error),
+        }
+    }
+
+    /// Asks the chain. A certificate is decided at once; a password costs a hash, so a worker of
+    /// the service plane does it while the connection waits as a state.
+    fn ask(&mut self, id: ConnId, connect: &Connect<'_>, certificate: Option<Identity>) {
+        let inbox = self.common.inboxes[self.shard.id().index()].clone();
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let offered =
+            certificate.is_some() || connect.username.is_some() || connect.password.is_some();
+        if !offered && connection.listener.anonymous {
+            self.authenticated(id, Arc::new(Identity::anonymous()));
+            return;
+        }
+        let at_once = certificate.is_some() || !offered;
+        let request = ConnectRequest {
+            client_id: connect.client_id.to_owned(),
+            username: connect.username.map(str::to_owned),
+            password: connect
+                .password
+                .map(|password| Password::new(password.to_vec())),
+            certificate,
+            address: connection.address,
+            listener: Arc::clone(&connection.listener.name),
+        };
+        if at_once {
+            let verdict = self.common.chain.authenticate(&request);
+            self.answered(Answer { conn: id, verdict });
+            return;
+        }
+        let reply = Box::new(move |verdict| {
+            inbox.send_waiting(Envelope::Answer(Answer { conn: id, verdict }));
+        });
+        if self.common.auth.try_submit(request, reply).is_err() {
+            self.refuse(
+                id,
+                connect.version,
+                ReasonCode::ServerBusy,
+                "password_checks_queued_max reached",
+            );
+        }
+    }
+
+    /// The chain has answered.
+    pub(super) fn answered(&mut self, answer: Answer) {
+        let id = answer.conn;
+        match answer.verdict {
+            Verdict::Accept(identity) => self.authenticated(id, Arc::new(identity)),
+            Verdict::Reject(reject) => {
+                let reason =
+                    ReasonCode::from_byte(reject.connack_v5()).unwrap_or(ReasonCode::NotAuthorized);
+                self.rejected(id, reason, &reject.to_string());
+            }
+            Verdict::Unavailable(error) => {
+                self.rejected(id, ReasonCode::ServerUnavailable, &error.to_string())
+            }
+            // A chain never says so; if it did, nobody would have vouched for the client.
+            Verdict::NotMine => self.rejected(
+                id,
+                ReasonCode::NotAuthorized,
+                "nobody knows these credentials",
+            ),
+        }
+    }
+
+    /// Nobody vouches for the client.
+    fn rejected(&mut self, id: ConnId, reason: ReasonCode, why: &str) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let Stage::AwaitingAuth(asked) = &connection.stage else {
+            return;
+        };
+        let version = asked.opening.version;
+        let event = Event::AuthenticationFailed {
+            identity: asked.tried.as_deref().map(str::to_owned),
+            client_id: asked.opening.client_id.to_string(),
+            address: connection.address,
+            listener: connection.listener.name.to_string(),
+            method: asked.method.to_owned(),
+            reason: why.to_owned(),
+        };
+        self.fx.events.push(event);
+        let Refused { bytes, .. } = Refused::new(version, reason);
+        self.begin_closing(id, &bytes);
+    }
+
+    /// It is known who it is: counts are checked, and it goes home.
+    fn authenticated(&mut self, id: ConnId, identity: Arc<Identity>) {
+        let topology = self.common.topology.clone();
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let Stage::AwaitingAuth(asked) = std::mem::replace(&mut connection.stage, Stage::Greeting)
+        else {
+            return;
+        };
+        let mut opening = asked.opening;
+        let version = opening.version;
+        if let Err(why) = bind_client_id(connection.listener.client_id, &identity, &mut opening) {
+            self.refuse(id, version, ReasonCode::ClientIdentifierNotValid, why);
+            return;
+        }
+        // Strangers on an anonymous listener share a name, but they are not one identity.
+        let anonymous = identity.source == Source::Anonymous;
+        if connection
+            .permit
+            .authenticated_as((!anonymous).then_some(&identity.name))
+            .is_err()
+        {
+            self.refuse(
+                id,
+                version,
+                ReasonCode::QuotaExceeded,
+                "connections_per_identity_max reached",
+            );
+            return;
+        }
+        let home = topology.home(&identity.name, &opening.client_id);
+        connection.stage = Stage::Arriving(Box::new(opening), identity);
+        if home == self.shard.id() {
+            self.arrive(id);
+        } else {
+            // It leaves at the end of the turn, with the bytes at hand put back into it.
+            self.leaving.push((id, home));
+        }
+    }
+
+    /// A connection has come home: its session begins or goes on.
+    pub(super) fn arrive(&mut self, id: ConnId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let Stage::Arriving(opening, identity) =
+            std::mem::replace(&mut connection.stage, Stage::Greeting)
+        else {
+            return;
+        };
+        let arrival = Arrival {
+            conn: id,
+            address: connection.address,
+            listener: Arc::clone(&connection.listener.name),
+            tls: connection.tls_version(),
+            opening: *opening,
+            identity,
+        };
+        let connected = self.shard.connect(arrival, self.now, &mut self.fx);
+        self.settle();
+        match connected {
+            Ok(at) => {
+                if let Some(connection) = self.connection(id) {
+                    connection.stage = Stage::Attached(at);
+                    if connection.paused == Some(Paused::Auth) {
+                        connection.paused = None;
+                    }
+                    connection.ready.input = !connection.input.is_empty();
+                    self.list(id);
+                }
+            }
+            Err(Refused { reason, bytes }) => {
+                self.refused(id, reason, reason.name());
+                self.begin_closing(id, &bytes);
+            }
+        }
+    }
+
+    /// Turns a client away with a CONNACK.
+    pub(super) fn refuse(&mut self, id: ConnId, version: Version, reason: ReasonCode, why: &str) {
+        self.refused(id, reason, why);
+        let Refused { bytes, .. } = Refused::new(version, reason);
+        self.begin_closing(id, &bytes);
+    }
+
+    fn refused(&mut self, id: ConnId, reason: ReasonCode, why: &str) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let (address, listener) = (connection.address, connection.listener.name.to_string());
+        let reason = format!("{why} (0x{:02x})", reason.byte());
+        self.fx.events.push(Event::ConnectionRefused {
+            address,
+            listener,
+            reason,
+        });
+    }
+}
+
+/// The identity that a verified client certificate proves, if there is one.
+fn certificate_identity(connection: &Connection) -> Result<Option<Identity>, String> {
+    let Some(chain) = connection
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.peer_certificates())
+    else {
+        return Ok(None);
+    };
+    if chain.is_empty() {
+        return Ok(None);
+    }
+    identity_from_chain(chain, connection.listener.identity_key)
+        .map(Some)
+        .map_err(|error| error.to_string())
+}
+
+/// Holds the client identifier to the listener's rule. One that was made here follows it.
+fn bind_client_id(
+    mode: ClientIdMode,
+    identity: &Identity,
+    opening: &mut Opening,
+) -> Result<(), &'static str> {
+    let fits = match mode {
+        ClientIdMode::Any => true,
+        ClientIdMode::IsIdentity | ClientIdMode::StartsWithIdentity
+            if opening.client_id_assigned =>
+        {
+            opening.client_id = (*identity.name).into();
+            true
+        }
+        ClientIdMode::IsIdentity => *opening.client_id == *identity.name,
+        ClientIdMode::StartsWithIdentity => opening.client_id.starts_with(&*identity.name),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err("the listener binds client ids to identities, and this one is not its identity's")
+    }
+}
+
+fn has_v3_code(reason: ReasonCode) -> bool {
+    use ReasonCode::{BadUserNameOrPassword, ClientIdentifierNotValid, UnsupportedProtocolVersion};
+    matches!(
+        reason,
+        UnsupportedProtocolVersion | ClientIdentifierNotValid | BadUserNameOrPassword
+    )
+}
+
+/// A client identifier nobody can guess.
+fn fresh_client_id() -> Box<str> {
+    let mut random = [0u8; CLIENT_ID_RANDOM_BYTES];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    // Without randomness identifiers would repeat, and a repeated one takes a session over; the
+    // generator of aws-lc aborts rather than fail, so this is never an error.
+    let _filled = provider.secure_random.fill(&mut random);
+    let mut id = String::with_capacity(5 + 2 * CLIENT_ID_RANDOM_BYTES);
+    id.push_str("auto-");
+    for byte in random {
+        id.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        id.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+    }
+    id.into_boxed_str()
+}
+
+/// The version that the first bytes of a CONNECT claim, to refuse it in its own language.
+fn claimed_version(bytes: &[u8]) -> Option<Version> {
+    if bytes.first() != Some(&0x10) {
+        return None;
+    }
+    // One to four bytes of remaining length, then the protocol name with its length, then the level.
+    let length_bytes = 1 + bytes
+        .iter()
+        .skip(1)
+        .take(3)
+        .take_while(|byte| **byte & 0x80 != 0)
+        .count();
+    let rest = bytes.get(1 + length_bytes..)?;
+    match rest {
+        [0, 4, b'M', b'Q', b'T', b'T', 5, ..] => Some(Version::V5),
+        [0, 4, b'M', b'Q', b'T', b'T', _, ..] => Some(Version::V311),
+        [0, 6, b'M', b'Q', b'I', b's', b'd', b'p', ..] => Some(Version::V31),
+        _ => None,
+    }
+}

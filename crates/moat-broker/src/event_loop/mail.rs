@@ -1,0 +1,107 @@
+//! What the inbox brings.
+
+use moat_codec::ReasonCode;
+
+use super::EventLoop;
+use crate::connection::Stage;
+use crate::control::{Control, ShardReport};
+use crate::inbox::Envelope;
+
+/// Envelopes handled per turn, so that a busy neighbour does not starve this shard's clients.
+const ENVELOPES_PER_TURN_MAX: usize = 1024;
+
+impl EventLoop {
+    /// Handles what has come, at most a turn's worth; the rest keeps the next poll from sleeping.
+    pub(super) fn drain_inbox(&mut self) {
+        for _ in 0..ENVELOPES_PER_TURN_MAX {
+            let Some(envelope) = self.inbox.receive() else {
+                return;
+            };
+            match envelope {
+                Envelope::Peers { from, messages } => {
+                    for message in messages {
+                        self.shard.peer(from, message, self.now, &mut self.fx);
+                    }
+                    self.settle();
+                }
+                Envelope::Connection(connection) => {
+                    let arriving = matches!(connection.stage, Stage::Arriving(..));
+                    if let (Some(id), true) = (self.adopt(connection), arriving) {
+                        self.arrive(id);
+                    }
+                }
+                Envelope::Answer(answer) => self.answered(answer),
+                Envelope::Control(control) => self.control(control),
+            }
+        }
+    }
+
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::SetPolicy(policy, done) => {
+                self.shard.set_policy(policy, &mut self.fx);
+                self.settle();
+                // Whoever asked may have stopped waiting.
+                let _nobody_waits = done.send(());
+            }
+            Control::Report(reply) => {
+                let report = ShardReport {
+                    sizes: self.shard.sizes(),
+                    counters: self.shard.counters(),
+                    connections: self.connections.len(),
+                };
+                let _nobody_waits = reply.send(report);
+            }
+            Control::Stop => self.stop(),
+        }
+    }
+
+    /// Says goodbye to everybody [5.0 section 3.14.2.1: 0x8B]; the loop ends when they have it, or
+    /// when the time is up.
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(self.now.plus_secs(self.common.stop_timeout_secs));
+        self.close_listeners();
+        let all: Vec<_> = self
+            .connections
+            .iter()
+            .map(|(slot, c)| (slot, c.generation))
+            .collect();
+        for (slot, generation) in all {
+            let id = moat_core::ConnId {
+                slot: u32::try_from(slot).unwrap_or(u32::MAX),
+                generation,
+            };
+            let Some(connection) = self.connection(id) else {
+                continue;
+            };
+            match connection.stage {
+                Stage::Attached(at) => {
+                    let reason = ReasonCode::ServerShuttingDown;
+                    self.shard
+                        .close(at, reason, "server shutting down", self.now, &mut self.fx);
+                    self.settle();
+                }
+                Stage::Closing => {}
+                Stage::Greeting | Stage::AwaitingAuth(_) | Stage::Arriving(..) => {
+                    self.drop_connection(id)
+                }
+            }
+        }
+        if let Some(deadline) = self.stopping {
+            let nobody = moat_core::ConnId {
+                slot: u32::MAX,
+                generation: 0,
+            };
+            self.set_timer(deadline, nobody);
+        }
+    }
+
+    /// Whether a stop has been asked for and nothing is left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.stopping
+            .is_some_and(|deadline| self.connections.is_empty() || self.now >= deadline)
+    }
+}

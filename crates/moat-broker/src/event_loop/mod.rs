@@ -1,0 +1,236 @@
+//! One shard's event loop: the only place where sockets, time and the shard's logic meet.
+//!
+//! A turn: poll, serve every connection on the ready list, drain the inbox, timers, flush every
+//! dirty connection with one write, hand over to the other shards with one wake each.
+
+mod accept;
+mod close;
+mod flush;
+mod greet;
+mod hand_over;
+mod mail;
+mod ready;
+mod serve;
+mod timers;
+
+use std::collections::BinaryHeap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+use moat_auth::{AuthPool, Chain};
+use moat_core::{ConnId, Effects, Shard, ShardId, Time};
+use moat_events::EventSender;
+
+pub use greet::Answer;
+
+use crate::admission::Admission;
+use crate::connection::{Connection, READ_BYTES_MAX};
+use crate::inbox::{Inbox, InboxSender};
+use crate::listener::Bound;
+
+/// Events taken from the kernel per poll.
+const EVENTS_PER_TURN_MAX: usize = 1024;
+/// Milliseconds until a turn tries again to hand over to a shard whose inbox was full.
+const STUCK_RETRY_MILLIS: u64 = 1;
+
+/// The inbox's bell.
+pub(crate) const WAKER: Token = Token(usize::MAX);
+/// Listeners count down from here; connections count up from 0.
+const LISTENERS: usize = usize::MAX - 1;
+
+/// What all event loops share.
+pub struct Common {
+    /// Moment zero of [`Time`].
+    pub origin: Instant,
+    /// How long a client has from accept to CONNACK, in seconds.
+    pub connect_timeout_secs: u64,
+    /// How long a stop may take, in seconds.
+    pub stop_timeout_secs: u64,
+    /// Who may connect.
+    pub admission: Arc<Admission>,
+    /// Who vouches for clients.
+    pub chain: Arc<Chain>,
+    /// The workers that ask the chain when the answer takes time.
+    pub auth: Arc<AuthPool>,
+    /// Where events go.
+    pub events: EventSender,
+    /// Every shard's inbox, by shard.
+    pub inboxes: Vec<InboxSender>,
+    /// Which shard is whose home.
+    pub topology: moat_core::shard::Topology,
+}
+
+/// One shard with its sockets.
+pub struct EventLoop {
+    shard: Shard,
+    fx: Effects,
+    poll: Poll,
+    inbox: Inbox,
+    common: Arc<Common>,
+    listeners: Vec<accept::Accepting>,
+    connections: slab::Slab<Box<Connection>>,
+    generations: u32,
+    /// Connections that may do something without a further event from the kernel.
+    ready: Vec<ConnId>,
+    /// Connections with bytes for the wire that are not in `fx.dirty`.
+    unflushed: Vec<ConnId>,
+    /// Connections that pause until other shards have room or have answered.
+    waiting_for_peers: Vec<ConnId>,
+    /// Connections on their way to another shard.
+    leaving: Vec<(ConnId, ShardId)>,
+    /// Those whose new shard's inbox was full.
+    homeless: Vec<(Box<Connection>, ShardId)>,
+    timers: BinaryHeap<timers::Timer>,
+    read_buffer: Vec<u8>,
+    plaintext: Vec<u8>,
+    next_shard: usize,
+    /// Whether an inbox of another shard was full at the last hand-over.
+    stuck: bool,
+    stopping: Option<Time>,
+    now: Time,
+}
+
+impl EventLoop {
+    /// An event loop around `shard`, with the listeners it accepts for.
+    ///
+    /// # Errors
+    /// When a listener cannot be registered.
+    pub fn new(
+        shard: Shard,
+        poll: Poll,
+        inbox: Inbox,
+        common: Arc<Common>,
+        listeners: Vec<Bound>,
+    ) -> io::Result<Self> {
+        let listeners = accept::register(&poll, listeners)?;
+        Ok(EventLoop {
+            fx: Effects::new(common.topology.len()),
+            shard,
+            poll,
+            inbox,
+            common,
+            listeners,
+            connections: slab::Slab::new(),
+            generations: 0,
+            ready: Vec::new(),
+            unflushed: Vec::new(),
+            waiting_for_peers: Vec::new(),
+            leaving: Vec::new(),
+            homeless: Vec::new(),
+            timers: BinaryHeap::new(),
+            read_buffer: vec![0; READ_BYTES_MAX],
+            plaintext: Vec::new(),
+            next_shard: 0,
+            stuck: false,
+            stopping: None,
+            now: Time::ZERO,
+        })
+    }
+
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// When the kernel's poll fails, which nothing can mend.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
+        while !self.is_over() {
+            self.turn(&mut events)?;
+        }
+        Ok(())
+    }
+
+    /// One turn.
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        self.poll(events)?;
+        self.now = self.clock();
+        self.note_readiness(events);
+        self.serve_ready();
+        self.drain_inbox();
+        self.run_timers();
+        self.flush_dirty();
+        self.hand_over();
+        self.tell();
+        Ok(())
+    }
+
+    fn poll(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = self.timeout();
+        let poll = &mut self.poll;
+        self.inbox.while_asleep(|empty| {
+            let timeout = if empty { timeout } else { Some(Duration::ZERO) };
+            match poll.poll(events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                polled => polled,
+            }
+        })
+    }
+
+    /// How long the poll may wait: not at all while something is left to do.
+    fn timeout(&self) -> Option<Duration> {
+        let busy =
+            !self.ready.is_empty() || !self.fx.dirty.is_empty() || !self.unflushed.is_empty();
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        let mut due = self.next_timer().unwrap_or(Time::NEVER);
+        due = due.min(self.next_accept().unwrap_or(Time::NEVER));
+        due = due.min(self.shard.next_timeout().unwrap_or(Time::NEVER));
+        if self.stuck {
+            due = due.min(self.now.plus_millis(STUCK_RETRY_MILLIS));
+        }
+        if due == Time::NEVER {
+            return None;
+        }
+        // The kernel counts whole milliseconds and may round down, hence one more.
+        Some(Duration::from_millis(due.millis_since(self.clock()) + 1))
+    }
+
+    fn clock(&self) -> Time {
+        let elapsed = self.common.origin.elapsed().as_millis();
+        Time::from_millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
+    /// Sends what happened in this turn to the log.
+    fn tell(&mut self) {
+        for event in self.fx.events.drain(..) {
+            self.common.events.send(event);
+        }
+    }
+
+    /// Takes a connection in. Its socket is registered here, once, for reading and writing.
+    fn adopt(&mut self, mut connection: Box<Connection>) -> Option<ConnId> {
+        self.generations = self.generations.wrapping_add(1);
+        connection.generation = self.generations;
+        // True until a write says otherwise; the kernel's first event would only cost a turn.
+        connection.ready.writable = true;
+        let entry = self.connections.vacant_entry();
+        let slot = entry.key();
+        let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
+        if self
+            .poll
+            .registry()
+            .register(connection.socket(), Token(slot), interest)
+            .is_err()
+        {
+            return None;
+        }
+        let deadline = connection.deadline;
+        entry.insert(connection);
+        // Descriptors are far fewer than four billion.
+        let id = ConnId {
+            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            generation: self.generations,
+        };
+        self.set_timer(deadline, id);
+        Some(id)
+    }
+
+    fn connection(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.connections
+            .get_mut(id.slot as usize)
+            .filter(|connection| connection.generation == id.generation)
+            .map(|connection| &mut **connection)
+    }
+}

@@ -1,0 +1,105 @@
+//! The ready list: who may do something without a further event from the kernel.
+
+use mio::Events;
+use moat_core::ConnId;
+
+use super::{EventLoop, LISTENERS, WAKER};
+use crate::connection::Paused;
+
+/// TLS handshake steps per turn; a storm of them slows handshakes, not messages.
+const HANDSHAKE_STEPS_PER_TURN_MAX: usize = 8;
+
+impl EventLoop {
+    /// Remembers what the kernel said. With edge-triggered polling it says it once.
+    pub(super) fn note_readiness(&mut self, events: &Events) {
+        for event in events {
+            let token = event.token();
+            if token == WAKER {
+                continue;
+            }
+            if let Some(listener) = LISTENERS
+                .checked_sub(token.0)
+                .and_then(|n| self.listeners.get_mut(n))
+            {
+                listener.ready = true;
+                continue;
+            }
+            let Some(connection) = self.connections.get_mut(token.0) else {
+                continue;
+            };
+            let ready = &mut connection.ready;
+            ready.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+            ready.read_closed |= event.is_read_closed() || event.is_error();
+            let id = ConnId {
+                slot: slot(token.0),
+                generation: connection.generation,
+            };
+            if event.is_writable() && !std::mem::replace(&mut ready.writable, true) {
+                self.unflushed.push(id);
+            }
+            self.list(id);
+        }
+    }
+
+    /// Puts a connection on the ready list if it has something to do and is not on it.
+    pub(super) fn list(&mut self, id: ConnId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if connection.wants_turn() && !connection.ready.listed {
+            connection.ready.listed = true;
+            self.ready.push(id);
+        }
+    }
+
+    /// Serves everybody on the ready list once. Who has more to do goes to the end of the next one.
+    pub(super) fn serve_ready(&mut self) {
+        self.accept_ready();
+        let mut ready = std::mem::take(&mut self.ready);
+        let mut handshakes = 0;
+        for id in ready.drain(..) {
+            let Some(connection) = self.connection(id) else {
+                continue;
+            };
+            connection.ready.listed = false;
+            if connection.is_handshaking() {
+                handshakes += 1;
+            }
+            if !connection.is_handshaking() || handshakes <= HANDSHAKE_STEPS_PER_TURN_MAX {
+                self.serve(id);
+            }
+            self.list(id);
+        }
+        if self.ready.is_empty() {
+            // Keeps its capacity.
+            self.ready = ready;
+        }
+    }
+
+    /// A pause is over: what was left unread or unused has its turn.
+    pub(super) fn resume(&mut self, id: ConnId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        connection.paused = None;
+        connection.ready.input |= !connection.input.is_empty();
+        self.list(id);
+    }
+
+    /// Those that waited for other shards try again; who still has to wait pauses anew.
+    pub(super) fn resume_peers(&mut self) {
+        for id in std::mem::take(&mut self.waiting_for_peers) {
+            if self
+                .connection(id)
+                .is_some_and(|c| c.paused == Some(Paused::Peers))
+            {
+                self.resume(id);
+            }
+        }
+    }
+}
+
+fn slot(token: usize) -> u32 {
+    // Descriptors are far fewer than four billion.
+    u32::try_from(token).unwrap_or(u32::MAX)
+}

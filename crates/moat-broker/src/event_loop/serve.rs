@@ -1,0 +1,201 @@
+//! One connection's turn: one read, through the layers, packet by packet.
+
+use moat_core::ConnId;
+use moat_core::shard::{Pause, Then};
+use moat_events::Event;
+
+use super::EventLoop;
+use crate::connection::{Ended, Filled, PREAUTH_INPUT_BYTES_MAX, Paused, Stage};
+
+impl EventLoop {
+    /// Reads once and handles what came, or goes on with what an earlier turn left.
+    pub(super) fn serve(&mut self, id: ConnId) {
+        let (mut buffer, mut plaintext) = (
+            std::mem::take(&mut self.read_buffer),
+            std::mem::take(&mut self.plaintext),
+        );
+        plaintext.clear();
+        self.serve_with(id, &mut buffer, &mut plaintext);
+        (self.read_buffer, self.plaintext) = (buffer, plaintext);
+    }
+
+    fn serve_with(&mut self, id: ConnId, buffer: &mut [u8], plaintext: &mut Vec<u8>) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if connection.ready.input && connection.paused.is_none() {
+            connection.ready.input = false;
+            self.digest(id, &[]);
+            return;
+        }
+        let filled = connection.fill(buffer, plaintext);
+        if !connection.wire.is_empty() && connection.ready.writable {
+            self.unflushed.push(id);
+        }
+        match filled {
+            Filled::Nothing => {}
+            Filled::Plain(read) => self.digest(id, &buffer[..read]),
+            Filled::Decrypted => self.digest(id, plaintext),
+            Filled::Ended(ended) => {
+                self.digest(id, plaintext);
+                self.ended(id, &ended);
+            }
+        }
+    }
+
+    /// Handles fresh bytes behind those that are left from before.
+    fn digest(&mut self, id: ConnId, fresh: &[u8]) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if matches!(connection.stage, Stage::Closing)
+            || (fresh.is_empty() && connection.input.is_empty())
+        {
+            return;
+        }
+        if connection.input.is_empty() {
+            let used = self.consume(id, fresh);
+            if used < fresh.len() {
+                let mut rest = self.shard.pool().take();
+                rest.extend_from_slice(&fresh[used..]);
+                self.keep_input(id, rest);
+            }
+        } else {
+            let mut input = std::mem::take(&mut connection.input);
+            input.extend_from_slice(fresh);
+            let used = self.consume(id, &input);
+            if used == input.len() {
+                self.shard.pool().give(input);
+            } else {
+                input.drain(..used);
+                self.keep_input(id, input);
+            }
+        }
+        self.check_preauth(id);
+    }
+
+    /// Keeps bytes that no packet has used yet, if the connection still wants them.
+    fn keep_input(&mut self, id: ConnId, rest: Vec<u8>) {
+        if let Some(connection) = self.connection(id)
+            && !matches!(connection.stage, Stage::Closing)
+        {
+            connection.input = rest;
+            return;
+        }
+        self.shard.pool().give(rest);
+    }
+
+    /// Uses up packets from the front of `bytes`. Returns how many bytes.
+    fn consume(&mut self, id: ConnId, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        let Some(connection) = self.connection(id) else {
+            return used;
+        };
+        if let Stage::Greeting = connection.stage {
+            used = self.greet(id, bytes);
+        }
+        let Some(connection) = self.connection(id) else {
+            return used;
+        };
+        let Stage::Attached(at) = connection.stage else {
+            return used;
+        };
+        let received = self
+            .shard
+            .receive(at, &bytes[used..], self.now, &mut self.fx);
+        self.settle();
+        if let Some(connection) = self.connection(id) {
+            match received.then {
+                Then::NeedMore(_) | Then::Closed => {}
+                Then::Budget => connection.ready.input = true,
+                Then::Pause(pause) => self.pause(id, pause),
+            }
+        }
+        used + received.consumed
+    }
+
+    fn pause(&mut self, id: ConnId, pause: Pause) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        match pause {
+            Pause::Until(until) => {
+                connection.paused = Some(Paused::Until(until));
+                self.set_timer(until, id);
+            }
+            Pause::Peers => {
+                connection.paused = Some(Paused::Peers);
+                self.waiting_for_peers.push(id);
+            }
+        }
+    }
+
+    /// Holds a connection that is not yet authenticated to its own cap and to the common budget.
+    fn check_preauth(&mut self, id: ConnId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let full = connection.input.len() >= PREAUTH_INPUT_BYTES_MAX;
+        match connection.stage {
+            Stage::Attached(_) | Stage::Closing => return,
+            Stage::Greeting if full => {
+                self.refuse_silently(id, "CONNECT larger than 64 KiB");
+                return;
+            }
+            Stage::AwaitingAuth(_) | Stage::Arriving(..) if full => {
+                connection.paused = Some(Paused::Auth)
+            }
+            _ => {}
+        }
+        let held = connection.held_bytes();
+        if connection.permit.charge(held).is_err() {
+            self.refuse_silently(id, "preauth_bytes_total_max reached");
+        }
+    }
+
+    /// The peer's side is over.
+    fn ended(&mut self, id: ConnId, ended: &Ended) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let why = match ended {
+            Ended::ByPeer => "connection closed by the client".to_owned(),
+            Ended::Socket(kind) => format!("connection failed: {kind}"),
+            Ended::Tls(error) => format!("TLS failed: {error}"),
+        };
+        match connection.stage {
+            Stage::Closing => self.drop_connection(id),
+            Stage::Attached(at) => {
+                self.shard.connection_lost(at, &why, self.now, &mut self.fx);
+                self.settle();
+                self.close_after(id, ended);
+            }
+            Stage::Greeting | Stage::AwaitingAuth(_) | Stage::Arriving(..) => {
+                let (address, listener) =
+                    (connection.address, connection.listener.name.to_string());
+                self.fx.events.push(match ended {
+                    Ended::Tls(error) => Event::TlsHandshakeFailed {
+                        address,
+                        listener,
+                        error: error.to_string(),
+                    },
+                    Ended::ByPeer | Ended::Socket(_) => Event::ConnectionRefused {
+                        address,
+                        listener,
+                        reason: why,
+                    },
+                });
+                self.close_after(id, ended);
+            }
+        }
+    }
+
+    /// A TLS alert still has to go out; otherwise there is nobody to tell.
+    fn close_after(&mut self, id: ConnId, ended: &Ended) {
+        if let Ended::Tls(_) = ended {
+            self.begin_closing(id, &[]);
+        } else {
+            self.drop_connection(id);
+        }
+    }
+}

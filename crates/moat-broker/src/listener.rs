@@ -1,0 +1,139 @@
+//! Where clients come in: what is bound, and under which rules.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use moat_config::{ClientIdMode, Protocol};
+use rustls::ServerConfig;
+
+use crate::tls::IdentityKey;
+
+/// Connections the kernel completes before they are accepted.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// The rules of one listener, shared by all of its connections.
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Its TLS configuration; `None` for plain TCP. Swapped on reload.
+    pub tls: Option<ArcSwap<ServerConfig>>,
+    /// Whether a client without any credential may come in.
+    pub anonymous: bool,
+    /// How client identifiers are bound to identities.
+    pub client_id: ClientIdMode,
+    /// Which field of a certificate is the identity.
+    pub identity_key: IdentityKey,
+}
+
+impl Listener {
+    /// What clients speak here.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        if self.tls.is_some() {
+            Protocol::Tls
+        } else {
+            Protocol::Tcp
+        }
+    }
+}
+
+/// A listener with its sockets, not yet accepting.
+pub struct Bound {
+    /// Its rules.
+    pub listener: Arc<Listener>,
+    /// Its sockets with the addresses they got.
+    pub sockets: Vec<(mio::net::TcpListener, SocketAddr)>,
+}
+
+/// An address could not be bound.
+#[derive(Debug)]
+pub struct BindError {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The address.
+    pub address: SocketAddr,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let BindError {
+            listener,
+            address,
+            source,
+        } = self;
+        write!(f, "listener \"{listener}\": cannot listen on {address}: ")?;
+        match source.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "the port is taken by another program; find it with `ss -ltnp 'sport = :{}'`, or choose another `bind`",
+                address.port()
+            ),
+            io::ErrorKind::PermissionDenied => {
+                write!(
+                    f,
+                    "ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another `bind`, or start as root"
+                )
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "this machine has no such address; check `bind`")
+            }
+            _ => write!(f, "{source}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// Binds every address of a listener.
+///
+/// An IPv6 socket takes IPv6 only, so that `[::]` and `0.0.0.0` can stand side by side. A machine
+/// without IPv6 is served by the other addresses.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub fn bind(listener: Listener, addresses: &[SocketAddr]) -> Result<Bound, BindError> {
+    let listener = Arc::new(listener);
+    let mut sockets = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        match bind_one(*address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if is_without_ipv6(*address, &error) && addresses.len() > 1 => {}
+            Err(source) => {
+                return Err(BindError {
+                    listener: Arc::clone(&listener.name),
+                    address: *address,
+                    source,
+                });
+            }
+        }
+    }
+    Ok(Bound { listener, sockets })
+}
+
+fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, Unsupported};
+    // EAFNOSUPPORT has no kind of its own that is stable.
+    let unsupported = error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    address.is_ipv6() && (unsupported || matches!(error.kind(), Unsupported | AddrNotAvailable))
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<(mio::net::TcpListener, SocketAddr)> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // So that a restart does not wait for connections in TIME_WAIT; a listening socket still
+    // conflicts, which is how a second broker on the port is noticed.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    let listener = mio::net::TcpListener::from_std(socket.into());
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}

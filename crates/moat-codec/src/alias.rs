@@ -1,0 +1,254 @@
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+
+use crate::{DecodeError, Limits, Publish, TopicName, Will};
+
+/// A PUBLISH whose topic is known and valid: its alias, if any, has been resolved.
+///
+/// Everything that decides about a message takes this type, so no rule ever sees an alias or an empty topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resolved<'a> {
+    topic: TopicName<'a>,
+    publish: Publish<'a>,
+}
+
+impl<'a> Resolved<'a> {
+    /// A will as the message it becomes: it has no alias.
+    #[must_use]
+    pub fn of_will(will: &Will<'a>) -> Self {
+        let publish = Publish {
+            qos: will.qos,
+            retain: will.retain,
+            message_expiry_secs: will.message_expiry_secs,
+            properties: will.properties.clone(),
+            ..Publish::new(will.topic.as_str(), will.payload)
+        };
+        Self {
+            topic: will.topic,
+            publish,
+        }
+    }
+
+    /// A message made by the broker or stored earlier, whose topic is valid already.
+    #[inline]
+    #[must_use]
+    pub fn without_alias(topic: TopicName<'a>, publish: Publish<'a>) -> Self {
+        Self {
+            topic,
+            publish: Publish {
+                topic: topic.as_str(),
+                topic_alias: None,
+                ..publish
+            },
+        }
+    }
+
+    /// The topic.
+    #[inline]
+    #[must_use]
+    pub const fn topic(&self) -> TopicName<'a> {
+        self.topic
+    }
+
+    /// The message; its topic is [`topic`](Self::topic) and its alias is gone.
+    #[inline]
+    #[must_use]
+    pub const fn publish(&self) -> &Publish<'a> {
+        &self.publish
+    }
+
+    /// The message, to keep.
+    #[must_use]
+    pub fn into_publish(self) -> Publish<'a> {
+        self.publish
+    }
+}
+
+/// The topic aliases a peer has set on this connection.
+///
+/// They do not survive it [MQTT-3.3.2-7], so this lives with the connection, not with the session. The table
+/// has at most Topic Alias Maximum entries of at most the limits' topic size; before the first alias it is one
+/// empty pointer, and it grows with the aliases set, not with the largest number among them.
+#[derive(Debug, Default)]
+pub struct InboundAliases {
+    maximum: u16,
+    table: Option<Box<BTreeMap<NonZeroU16, Box<str>>>>,
+}
+
+impl InboundAliases {
+    /// `maximum` is the Topic Alias Maximum we announced; 0 refuses every alias.
+    #[must_use]
+    pub const fn new(maximum: u16) -> Self {
+        Self {
+            maximum,
+            table: None,
+        }
+    }
+
+    /// Finds the topic of a PUBLISH, and remembers it when the PUBLISH sets an alias.
+    ///
+    /// On success the message borrows from its packet or from this table.
+    ///
+    /// # Errors
+    /// [`DecodeError::TopicAliasTooLarge`] above the maximum [MQTT-3.3.2-9], [`DecodeError::TopicAliasUnknown`]
+    /// for an alias that was never set, [`DecodeError::TopicMissing`] without topic and alias,
+    /// [`DecodeError::TopicNameInvalid`] for a topic that was not decoded under these limits.
+    #[inline]
+    pub fn resolve<'a>(
+        &'a mut self,
+        publish: Publish<'a>,
+        limits: &Limits,
+    ) -> Result<Resolved<'a>, DecodeError> {
+        let topic = match publish.topic_alias {
+            None if publish.topic.is_empty() => return Err(DecodeError::TopicMissing),
+            // Checked again, since anybody may have built the PUBLISH: this type is a promise.
+            None => TopicName::new(publish.topic, limits).map_err(DecodeError::of_name)?,
+            Some(alias) => self.resolve_alias(alias, publish.topic, limits)?,
+        };
+        Ok(Resolved::without_alias(topic, publish))
+    }
+
+    fn resolve_alias<'a>(
+        &'a mut self,
+        alias: NonZeroU16,
+        topic: &'a str,
+        limits: &Limits,
+    ) -> Result<TopicName<'a>, DecodeError> {
+        // [MQTT-3.3.2-9], [MQTT-3.3.2-12]
+        if alias.get() > self.maximum {
+            return Err(DecodeError::TopicAliasTooLarge {
+                alias: alias.get(),
+                max: self.maximum,
+            });
+        }
+        if topic.is_empty() {
+            let known = self.table.as_ref().and_then(|table| table.get(&alias));
+            let topic = known.ok_or(DecodeError::TopicAliasUnknown { alias: alias.get() })?;
+            return TopicName::new(topic, limits).map_err(DecodeError::of_name);
+        }
+        let name = TopicName::new(topic, limits).map_err(DecodeError::of_name)?;
+        self.table
+            .get_or_insert_default()
+            .insert(alias, topic.into());
+        Ok(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(topic: &'static str, alias: u16) -> Publish<'static> {
+        Publish {
+            topic_alias: NonZeroU16::new(alias),
+            ..Publish::new(topic, b"x")
+        }
+    }
+
+    fn topic_of(
+        aliases: &mut InboundAliases,
+        topic: &'static str,
+        alias: u16,
+    ) -> Result<String, DecodeError> {
+        let resolved = aliases.resolve(publish(topic, alias), &Limits::default())?;
+        assert_eq!(resolved.publish().topic, resolved.topic().as_str());
+        assert_eq!(resolved.publish().topic_alias, None);
+        Ok(resolved.topic().as_str().to_owned())
+    }
+
+    #[test]
+    fn alias_stands_for_the_topic_it_was_set_with_last() {
+        let mut aliases = InboundAliases::new(2);
+        assert_eq!(topic_of(&mut aliases, "a", 1), Ok("a".into()));
+        assert_eq!(topic_of(&mut aliases, "b", 2), Ok("b".into()));
+        assert_eq!(topic_of(&mut aliases, "", 1), Ok("a".into()));
+        assert_eq!(topic_of(&mut aliases, "c", 1), Ok("c".into()));
+        assert_eq!(topic_of(&mut aliases, "", 1), Ok("c".into()));
+        assert_eq!(topic_of(&mut aliases, "", 2), Ok("b".into()));
+    }
+
+    #[test]
+    fn alias_above_the_maximum_is_refused_and_the_maximum_is_not() {
+        let mut aliases = InboundAliases::new(2);
+        assert_eq!(topic_of(&mut aliases, "a", 2), Ok("a".into()));
+        assert_eq!(
+            topic_of(&mut aliases, "a", 3),
+            Err(DecodeError::TopicAliasTooLarge { alias: 3, max: 2 })
+        );
+        assert_eq!(
+            topic_of(&mut InboundAliases::new(0), "a", 1),
+            Err(DecodeError::TopicAliasTooLarge { alias: 1, max: 0 })
+        );
+    }
+
+    #[test]
+    fn alias_never_set_is_unknown() {
+        let mut aliases = InboundAliases::new(5);
+        assert_eq!(
+            topic_of(&mut aliases, "", 5),
+            Err(DecodeError::TopicAliasUnknown { alias: 5 })
+        );
+        assert_eq!(topic_of(&mut aliases, "a", 4), Ok("a".into()));
+        assert_eq!(
+            topic_of(&mut aliases, "", 5),
+            Err(DecodeError::TopicAliasUnknown { alias: 5 })
+        );
+    }
+
+    #[test]
+    fn alias_is_not_set_by_a_publish_with_an_invalid_topic() {
+        let mut aliases = InboundAliases::new(5);
+        assert!(topic_of(&mut aliases, "a/+", 1).is_err());
+        assert_eq!(
+            topic_of(&mut aliases, "", 1),
+            Err(DecodeError::TopicAliasUnknown { alias: 1 })
+        );
+    }
+
+    #[test]
+    fn neither_topic_nor_alias_is_an_error() {
+        assert_eq!(
+            topic_of(&mut InboundAliases::new(5), "", 0),
+            Err(DecodeError::TopicMissing)
+        );
+    }
+
+    #[test]
+    fn table_is_empty_until_the_first_alias() {
+        let mut aliases = InboundAliases::new(u16::MAX);
+        assert_eq!(topic_of(&mut aliases, "a", 0), Ok("a".into()));
+        assert!(aliases.table.is_none());
+        assert_eq!(topic_of(&mut aliases, "a", u16::MAX), Ok("a".into()));
+        assert_eq!(aliases.table.map(|table| table.len()), Some(1));
+        assert!(size_of::<InboundAliases>() <= 16);
+    }
+
+    #[test]
+    fn will_keeps_what_it_is_published_with() {
+        let will = Will {
+            topic: TopicName::new("w", &Limits::default()).unwrap(),
+            payload: b"gone",
+            qos: crate::QoS::AtLeastOnce,
+            retain: true,
+            delay_secs: 5,
+            message_expiry_secs: Some(7),
+            properties: crate::ForwardedProperties::build(&[crate::Property::ContentType("t")])
+                .unwrap(),
+        };
+        let resolved = Resolved::of_will(&will);
+        let publish = resolved.publish();
+        assert_eq!(
+            (resolved.topic().as_str(), publish.topic, publish.payload),
+            ("w", "w", &b"gone"[..])
+        );
+        assert_eq!(
+            (publish.qos, publish.retain, publish.dup),
+            (crate::QoS::AtLeastOnce, true, false)
+        );
+        assert_eq!(
+            (publish.message_expiry_secs, publish.packet_id),
+            (Some(7), None)
+        );
+        assert_eq!(publish.properties.content_type(), Some("t"));
+    }
+}

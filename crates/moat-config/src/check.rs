@@ -1,0 +1,197 @@
+//! What no single key can tell: keys that contradict each other, and what an operator should know.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::limits::Limits;
+use crate::listener::{ClientAuth, Listener, Protocol};
+use crate::problem::Problems;
+use crate::raw::Written;
+
+/// Completes the listeners and checks each and all.
+pub(crate) fn listeners(listeners: &mut [Written<Listener>], problems: &mut Problems<'_>) {
+    for written in listeners.iter_mut() {
+        if written.section.protocol == Protocol::Tcp && !written.has("client_auth") {
+            written.section.client_auth = ClientAuth::Off;
+        }
+        if !written.has("name") {
+            written.section.name = written.section.default_name();
+        }
+        if !written.is_complete {
+            continue;
+        }
+        match written.section.protocol {
+            Protocol::Tls => tls_listener(written, problems),
+            Protocol::Tcp => tcp_listener(written, problems),
+        }
+        anonymous(written, problems);
+    }
+    names_are_unique(listeners, problems);
+    addresses_are_unique(listeners, problems);
+}
+
+/// Checks limits that depend on each other.
+pub(crate) fn limits(written: &Written<Limits>, problems: &mut Problems<'_>) {
+    if !written.is_complete {
+        return;
+    }
+    let limits = &written.section;
+    let (reserve, connections) = (
+        limits.new_address_connections_reserve,
+        limits.connections_max.get(),
+    );
+    if reserve >= connections {
+        problems.error(
+            written.at("new_address_connections_reserve"),
+            format!(
+                "limits.new_address_connections_reserve is {reserve}; allowed: less than \
+                 limits.connections_max, which is {connections}"
+            ),
+        );
+    }
+    let packet = usize::try_from(limits.packet_bytes_max.get()).unwrap_or(usize::MAX);
+    if limits.queued_messages_max > 0 && limits.queued_bytes_max < packet {
+        problems.warning(
+            written.at("queued_bytes_max"),
+            format!(
+                "limits.queued_bytes_max is {}, less than limits.packet_bytes_max, which is {packet}: the largest \
+                 messages can never be queued and are dropped for clients that are absent",
+                limits.queued_bytes_max
+            ),
+        );
+    }
+}
+
+fn tls_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
+    for (one, other) in [("certificate", "key"), ("key", "certificate")] {
+        if written.has(one) && !written.has(other) {
+            problems.error(
+                written.at(one),
+                format!(
+                    "listener.{one} without listener.{other}; write both, or none to use the certificate moat makes"
+                ),
+            );
+        }
+    }
+    if written.section.client_auth == ClientAuth::Off && written.has("client_ca") {
+        problems.error(
+            written.at("client_ca"),
+            "listener.client_ca with client_auth = \"off\", where no client is asked for a certificate; remove one of them"
+                .to_owned(),
+        );
+    }
+}
+
+fn tcp_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
+    let listener = &written.section;
+    for key in ["certificate", "key", "client_ca"] {
+        if written.has(key) {
+            problems.error(
+                written.at(key),
+                format!("listener.{key} with protocol = \"tcp\", which has no certificates; use protocol = \"tls\" or remove {key}"),
+            );
+        }
+    }
+    if listener.client_auth != ClientAuth::Off {
+        problems.error(
+            written.at("client_auth"),
+            format!(
+                "listener.client_auth is \"{}\" with protocol = \"tcp\", which has no certificates; use protocol = \"tls\" or remove client_auth",
+                listener.client_auth
+            ),
+        );
+    }
+    if !written.has("bind") {
+        problems.error(
+            written.at("protocol"),
+            "a listener with protocol = \"tcp\" needs bind; write the addresses down, for example bind = [\"127.0.0.1:1883\"]"
+                .to_owned(),
+        );
+        return;
+    }
+    let exposed = if is_loopback(listener) {
+        "every user and program of this machine can connect and read along"
+    } else {
+        "everybody between client and broker can read and change user names, passwords and messages"
+    };
+    problems.warning(
+        written.at("protocol"),
+        format!(
+            "listener \"{}\" on {} has no TLS: {exposed}",
+            listener.name,
+            addresses(listener)
+        ),
+    );
+}
+
+fn anonymous(written: &Written<Listener>, problems: &mut Problems<'_>) {
+    let listener = &written.section;
+    if !listener.anonymous {
+        return;
+    }
+    let message = if listener.client_auth == ClientAuth::Required {
+        format!(
+            "listener \"{}\" has anonymous = true without effect: client_auth = \"required\" lets nobody in without a certificate",
+            listener.name
+        )
+    } else {
+        let who = if is_loopback(listener) {
+            "every user and program of this machine"
+        } else {
+            "everybody who reaches it"
+        };
+        format!(
+            "listener \"{}\" on {} lets {who} in without an identity: the policy's rules for the identity \"anonymous\" hold for them",
+            listener.name,
+            addresses(listener)
+        )
+    };
+    problems.warning(written.at("anonymous"), message);
+}
+
+fn names_are_unique(listeners: &[Written<Listener>], problems: &mut Problems<'_>) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for written in listeners.iter().filter(|written| written.is_complete) {
+        let count = seen.entry(&written.section.name).or_default();
+        *count += 1;
+        if *count == 2 {
+            problems.error(
+                written.at("name"),
+                format!(
+                    "two listeners have the name \"{}\"; give each its own",
+                    written.section.name
+                ),
+            );
+        }
+    }
+}
+
+fn addresses_are_unique(listeners: &[Written<Listener>], problems: &mut Problems<'_>) {
+    let mut seen: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+    for written in listeners.iter().filter(|written| written.is_complete) {
+        for address in &written.section.bind {
+            // Port 0 is a free port, another one each time.
+            if address.port() == 0 {
+                continue;
+            }
+            if let Some(other) = seen.insert(*address, &written.section.name) {
+                problems.error(
+                    written.at("bind"),
+                    format!("{address} is already an address of listener \"{other}\"; each address serves one listener"),
+                );
+            }
+        }
+    }
+}
+
+fn is_loopback(listener: &Listener) -> bool {
+    listener
+        .bind
+        .iter()
+        .all(|address| address.ip().to_canonical().is_loopback())
+}
+
+fn addresses(listener: &Listener) -> String {
+    let addresses: Vec<String> = listener.bind.iter().map(SocketAddr::to_string).collect();
+    addresses.join(" and ")
+}

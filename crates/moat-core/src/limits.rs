@@ -1,0 +1,64 @@
+//! The limits of one shard, as plain numbers. The configuration's names are the same.
+
+/// Every limit that sessions and the router keep. See the configuration reference for defaults.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// What a packet may hold.
+    pub packet: moat_codec::Limits,
+    /// QoS 1 and 2 messages under way at once, in each direction (Receive Maximum).
+    pub inflight_messages_max: u16,
+    /// Messages waiting for one session.
+    pub queued_messages_max: usize,
+    /// Bytes of the messages waiting for one session.
+    pub queued_bytes_max: usize,
+    /// Subscriptions of one session.
+    pub subscriptions_per_session_max: usize,
+    /// Publishes per second of one connection, 0 for no limit.
+    pub publishes_per_sec_max: u32,
+    /// Publishes a connection may send in one burst.
+    pub publish_burst_max: u32,
+    /// Longest keep alive, in seconds.
+    pub keep_alive_secs_max: u16,
+    /// Longest session expiry interval, in seconds.
+    pub session_expiry_secs_max: u32,
+    /// Sessions of this shard, online and offline.
+    pub sessions_max: usize,
+    /// Retained messages owned by this shard.
+    pub retained_messages_max: usize,
+    /// Bytes of the retained messages owned by this shard.
+    pub retained_bytes_max: usize,
+    /// Retained messages of one identity owned by this shard.
+    pub retained_per_identity_max: usize,
+    /// Topic aliases a client may set up.
+    pub topic_alias_max: u16,
+    /// Unsent bytes of one connection after which QoS 0 is dropped and QoS 1 and 2 wait.
+    pub out_buffer_bytes_max: usize,
+    /// Packets handled for one connection before the next one has its turn.
+    pub packets_per_turn_max: u32,
+    /// Messages waiting for one other shard after which their publishers pause.
+    pub peer_outbox_messages_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            packet: moat_codec::Limits::default(),
+            inflight_messages_max: 20,
+            queued_messages_max: 1000,
+            queued_bytes_max: 16 << 20,
+            subscriptions_per_session_max: 100,
+            publishes_per_sec_max: 100,
+            publish_burst_max: 1000,
+            keep_alive_secs_max: 300,
+            session_expiry_secs_max: 7 * 24 * 3600,
+            sessions_max: 100_000,
+            retained_messages_max: 100_000,
+            retained_bytes_max: 256 << 20,
+            retained_per_identity_max: 1000,
+            topic_alias_max: 10,
+            out_buffer_bytes_max: 1 << 20,
+            packets_per_turn_max: 256,
+            peer_outbox_messages_max: 65_536,
+        }
+    }
+}

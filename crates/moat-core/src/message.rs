@@ -1,0 +1,274 @@
+//! A publication that outlives its packet, and one on its way to many receivers.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use moat_codec::{Patch, PublishFrame, QoS, Resolved, Version};
+use moat_policy::Authorized;
+
+use crate::Time;
+
+/// A publication kept in a queue, in flight, retained, or sent to another shard.
+///
+/// Topic, forwarded properties and payload share one allocation, in this order.
+pub struct Message {
+    bytes: Box<[u8]>,
+    topic_len: u32,
+    properties_len: u32,
+    /// The publisher's QoS.
+    pub qos: QoS,
+    /// The publisher's RETAIN flag.
+    pub retain: bool,
+    /// When it stops being worth delivering [MQTT-3.3.2-5].
+    pub expires_at: Option<Time>,
+    /// The name of the identity that published it.
+    pub publisher: Arc<str>,
+}
+
+impl Message {
+    /// Copies what the policy has let through.
+    #[must_use]
+    pub fn new(publish: &Authorized<Resolved<'_>>, publisher: &Arc<str>, now: Time) -> Message {
+        let resolved = publish.get();
+        let packet = resolved.publish();
+        let topic = resolved.topic().as_str();
+        let properties = packet.properties.raw();
+        let mut bytes = Vec::with_capacity(topic.len() + properties.len() + packet.payload.len());
+        bytes.extend_from_slice(topic.as_bytes());
+        bytes.extend_from_slice(properties);
+        bytes.extend_from_slice(packet.payload);
+        Message {
+            bytes: bytes.into_boxed_slice(),
+            topic_len: len_u32(topic.len()),
+            properties_len: len_u32(properties.len()),
+            qos: packet.qos,
+            retain: packet.retain,
+            expires_at: packet
+                .message_expiry_secs
+                .map(|secs| now.plus_secs(u64::from(secs))),
+            publisher: Arc::clone(publisher),
+        }
+    }
+
+    /// The topic name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        // The bytes were copied from a `str`; falling back keeps this free of panics.
+        std::str::from_utf8(&self.bytes[..self.topic_len as usize]).unwrap_or_default()
+    }
+
+    /// The forwarded properties, without a length prefix.
+    #[must_use]
+    pub fn properties(&self) -> &[u8] {
+        let start = self.topic_len as usize;
+        &self.bytes[start..start + self.properties_len as usize]
+    }
+
+    /// The application's bytes.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[(self.topic_len + self.properties_len) as usize..]
+    }
+
+    /// Bytes this message holds, for the limits of queues and of the retained store.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether its time has passed.
+    #[must_use]
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+impl std::fmt::Debug for Message {
+    /// Topic and size only: a payload never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic())
+            .field("payload_bytes", &self.payload().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A packet is at most 268,435,455 bytes long, so each of its parts fits.
+fn len_u32(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Where the bytes of an [`Outgoing`] are.
+enum Source<'a> {
+    Packet {
+        publish: &'a Authorized<Resolved<'a>>,
+        publisher: &'a Arc<str>,
+    },
+    Shared(&'a Arc<Message>),
+}
+
+/// Frames of one message by shape: 3.x or 5.0, with or without packet id. Reused for each message.
+#[derive(Default)]
+pub struct FrameCache {
+    frames: [Option<PublishFrame>; 4],
+}
+
+impl FrameCache {
+    fn clear(&mut self) {
+        self.frames = Default::default();
+    }
+}
+
+/// One message on its way to any number of receivers: encoded at most once per shape, copied into
+/// an allocation of its own only when somebody has to keep it.
+pub struct Outgoing<'a> {
+    source: Source<'a>,
+    shared: Option<Arc<Message>>,
+    frames: &'a mut FrameCache,
+    /// The publisher's QoS.
+    pub qos: QoS,
+    /// The publisher's RETAIN flag.
+    pub retain: bool,
+    expires_at: Option<Time>,
+    now: Time,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A PUBLISH that has just been allowed.
+    pub fn of_packet(
+        publish: &'a Authorized<Resolved<'a>>,
+        publisher: &'a Arc<str>,
+        frames: &'a mut FrameCache,
+        now: Time,
+    ) -> Self {
+        frames.clear();
+        let packet = publish.get().publish();
+        Outgoing {
+            qos: packet.qos,
+            retain: packet.retain,
+            expires_at: packet
+                .message_expiry_secs
+                .map(|secs| now.plus_secs(u64::from(secs))),
+            source: Source::Packet { publish, publisher },
+            shared: None,
+            frames,
+            now,
+        }
+    }
+
+    /// A message that was kept.
+    pub fn of_message(message: &'a Arc<Message>, frames: &'a mut FrameCache, now: Time) -> Self {
+        frames.clear();
+        Outgoing {
+            qos: message.qos,
+            retain: message.retain,
+            expires_at: message.expires_at,
+            source: Source::Shared(message),
+            shared: None,
+            frames,
+            now,
+        }
+    }
+
+    /// The topic name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        match self.source {
+            Source::Packet { publish, .. } => publish.get().topic().as_str(),
+            Source::Shared(message) => message.topic(),
+        }
+    }
+
+    /// Bytes a copy of it would hold.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self.source {
+            Source::Packet { publish, .. } => {
+                let packet = publish.get().publish();
+                self.topic().len() + packet.properties.raw().len() + packet.payload.len()
+            }
+            Source::Shared(message) => message.weight(),
+        }
+    }
+
+    /// The message as something that can be kept; copied on the first call only.
+    pub fn shared(&mut self) -> Arc<Message> {
+        match self.source {
+            Source::Shared(message) => Arc::clone(message),
+            Source::Packet { publish, publisher } => {
+                let now = self.now;
+                Arc::clone(
+                    self.shared
+                        .get_or_insert_with(|| Arc::new(Message::new(publish, publisher, now))),
+                )
+            }
+        }
+    }
+
+    /// Appends the PUBLISH for one receiver to `out`.
+    ///
+    /// Returns whether it was written: a frame larger than `size_max` bytes is not, as if it had
+    /// been sent [MQTT-3.1.2-24], [MQTT-3.1.2-25].
+    pub fn write(&mut self, to: &Receiver<'_>, size_max: u32, out: &mut Vec<u8>) -> bool {
+        let remaining = self.expires_at.map(|at| at.secs_from(self.now));
+        let patch = Patch {
+            qos: to.qos,
+            dup: to.dup,
+            retain: to.retain,
+            packet_id: to.packet_id,
+            message_expiry_secs: remaining,
+            subscription_ids: to.subscription_ids,
+        };
+        let Some(frame) = self.frame(to.version, to.packet_id.is_some()) else {
+            return false;
+        };
+        if frame.wire_len(&patch) > size_max as usize {
+            return false;
+        }
+        frame.write_to(&patch, out);
+        true
+    }
+
+    /// The frame of one shape, encoded on first use. `None` when no encoding can hold it, as when
+    /// a 3.x packet grows past the largest remaining length as a 5.0 one.
+    fn frame(&mut self, version: Version, with_packet_id: bool) -> Option<&PublishFrame> {
+        let slot = usize::from(version.is_v5()) * 2 + usize::from(with_packet_id);
+        if self.frames.frames[slot].is_none() {
+            let has_expiry = self.expires_at.is_some();
+            let (properties, payload) = match self.source {
+                Source::Packet { publish, .. } => {
+                    let packet = publish.get().publish();
+                    (packet.properties.raw(), packet.payload)
+                }
+                Source::Shared(message) => (message.properties(), message.payload()),
+            };
+            let frame = PublishFrame::encode(
+                version,
+                self.topic(),
+                properties,
+                has_expiry,
+                with_packet_id,
+                payload,
+            );
+            self.frames.frames[slot] = frame.ok();
+        }
+        self.frames.frames[slot].as_ref()
+    }
+}
+
+/// What differs from receiver to receiver.
+#[derive(Clone, Copy)]
+pub struct Receiver<'a> {
+    /// The receiver's protocol version.
+    pub version: Version,
+    /// The QoS of this delivery.
+    pub qos: QoS,
+    /// Whether it was sent before.
+    pub dup: bool,
+    /// The RETAIN flag of this delivery.
+    pub retain: bool,
+    /// Given exactly when `qos` is not 0 [MQTT-2.2.1-2].
+    pub packet_id: Option<moat_codec::PacketId>,
+    /// Identifiers of all subscriptions that matched [MQTT-3.3.4-3..5].
+    pub subscription_ids: &'a [NonZeroU32],
+}

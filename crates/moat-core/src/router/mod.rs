@@ -1,0 +1,9 @@
+//! Who wants a topic: this shard's subscribers, the other shards, and what is retained here.
+
+pub mod interest;
+pub mod retained;
+pub mod trie;
+
+pub use interest::{Applied, Interest, ShardSet};
+pub use retained::{RetainRefusal, Retained};
+pub use trie::{Entry, Trie};

@@ -1,0 +1,337 @@
+//! Topic filters to entries, and all entries whose filter matches a topic.
+//!
+//! Filters without wildcards live in one hash map, so a topic finds them with one look-up. The
+//! others live in a tree of levels that a topic walks along at most two branches per level.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+
+/// Something stored under a filter, told apart by its key.
+pub trait Entry: Clone {
+    /// What makes two entries under one filter the same.
+    type Key: PartialEq;
+    /// The entry's key.
+    fn key(&self) -> Self::Key;
+}
+
+const ROOT: u32 = 0;
+
+/// A node of the wildcard tree: the entries that end here, and those that end in `#` below here.
+struct Node<V> {
+    here: Vec<V>,
+    below: Vec<V>,
+    plus: Option<u32>,
+    /// Literal children plus the `+` child; a node with none and no entries is removed.
+    children: u32,
+}
+
+impl<V> Node<V> {
+    fn new() -> Self {
+        Node {
+            here: Vec::new(),
+            below: Vec::new(),
+            plus: None,
+            children: 0,
+        }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.here.is_empty() && self.below.is_empty() && self.children == 0
+    }
+}
+
+/// A literal level below a node.
+struct Edge {
+    parent: u32,
+    level: Box<str>,
+    child: u32,
+}
+
+/// One exact filter with its entries.
+struct Exact<V> {
+    filter: Box<str>,
+    entries: Vec<V>,
+}
+
+/// Filters with their entries.
+pub struct Trie<V> {
+    hasher: RandomState,
+    exact: HashTable<Exact<V>>,
+    nodes: slab::Slab<Node<V>>,
+    edges: HashTable<Edge>,
+    entries: usize,
+    wildcards: usize,
+}
+
+impl<V: Entry> Default for Trie<V> {
+    fn default() -> Self {
+        let mut nodes = slab::Slab::new();
+        nodes.insert(Node::new());
+        Trie {
+            // Levels come from strangers, so the hash is keyed.
+            hasher: RandomState::new(),
+            exact: HashTable::new(),
+            nodes,
+            edges: HashTable::new(),
+            entries: 0,
+            wildcards: 0,
+        }
+    }
+}
+
+impl<V: Entry> Trie<V> {
+    /// Entries in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Stores `entry` under `filter`, in place of one with the same key. Returns that one.
+    pub fn insert(&mut self, filter: &str, entry: V) -> Option<V> {
+        let old = if has_wildcard(filter) {
+            let (node, ends_in_hash) = self.make_path(filter);
+            let node = &mut self.nodes[node as usize];
+            let list = if ends_in_hash {
+                &mut node.below
+            } else {
+                &mut node.here
+            };
+            let old = put(list, entry);
+            self.wildcards += usize::from(old.is_none());
+            old
+        } else {
+            self.insert_exact(filter, entry)
+        };
+        self.entries += usize::from(old.is_none());
+        old
+    }
+
+    /// Removes the entry with `key` from `filter`.
+    pub fn remove(&mut self, filter: &str, key: &V::Key) -> Option<V> {
+        let removed = if has_wildcard(filter) {
+            let removed = self.remove_wildcard(filter, key);
+            self.wildcards -= usize::from(removed.is_some());
+            removed
+        } else {
+            self.remove_exact(filter, key)
+        };
+        self.entries -= usize::from(removed.is_some());
+        removed
+    }
+
+    /// Calls `found` for each entry whose filter matches `topic` [MQTT-4.7.1-1..4].
+    ///
+    /// A wildcard on the first level does not match a topic that starts with `$` [MQTT-4.7.2-1].
+    pub fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a V)) {
+        let hash = self.hasher.hash_one(topic);
+        if let Some(exact) = self.exact.find(hash, |e| *e.filter == *topic) {
+            exact.entries.iter().for_each(&mut found);
+        }
+        if self.wildcards > 0 {
+            self.walk(ROOT, Some(topic), topic.starts_with('$'), &mut found);
+        }
+    }
+
+    /// One level of the walk. `rest` is what is left of the topic, `None` past its last level.
+    ///
+    /// The depth is bounded by the levels of the stored filters, which the codec's limit bounds.
+    fn walk<'a>(
+        &'a self,
+        at: u32,
+        rest: Option<&str>,
+        system: bool,
+        found: &mut impl FnMut(&'a V),
+    ) {
+        let node = &self.nodes[at as usize];
+        let hidden = system && at == ROOT;
+        if !hidden {
+            node.below.iter().for_each(&mut *found);
+        }
+        let Some(rest) = rest else {
+            node.here.iter().for_each(found);
+            return;
+        };
+        let (level, rest) = match rest.split_once('/') {
+            Some((level, rest)) => (level, Some(rest)),
+            None => (rest, None),
+        };
+        if let (Some(plus), false) = (node.plus, hidden) {
+            self.walk(plus, rest, system, found);
+        }
+        if let Some(child) = self.child(at, level) {
+            self.walk(child, rest, system, found);
+        }
+    }
+
+    fn insert_exact(&mut self, filter: &str, entry: V) -> Option<V> {
+        let hash = self.hasher.hash_one(filter);
+        if let Some(exact) = self.exact.find_mut(hash, |e| *e.filter == *filter) {
+            return put(&mut exact.entries, entry);
+        }
+        let hasher = self.hasher.clone();
+        let exact = Exact {
+            filter: filter.into(),
+            entries: vec![entry],
+        };
+        self.exact
+            .insert_unique(hash, exact, |e| hasher.hash_one(&*e.filter));
+        None
+    }
+
+    fn remove_exact(&mut self, filter: &str, key: &V::Key) -> Option<V> {
+        let hash = self.hasher.hash_one(filter);
+        let mut found = self.exact.find_entry(hash, |e| *e.filter == *filter).ok()?;
+        let removed = take(&mut found.get_mut().entries, key);
+        if found.get().entries.is_empty() {
+            found.remove();
+        }
+        removed
+    }
+
+    fn remove_wildcard(&mut self, filter: &str, key: &V::Key) -> Option<V> {
+        let path = self.find_path(filter)?;
+        let last = *path.last()?;
+        let node = &mut self.nodes[last as usize];
+        let list = if ends_in_hash(filter) {
+            &mut node.below
+        } else {
+            &mut node.here
+        };
+        let removed = take(list, key)?;
+        self.prune(filter, &path);
+        Some(removed)
+    }
+
+    /// The node where `filter` ends, made if need be, and whether the filter ends in `#`.
+    fn make_path(&mut self, filter: &str) -> (u32, bool) {
+        let mut at = ROOT;
+        for level in filter.split('/') {
+            match level {
+                "#" => return (at, true),
+                "+" => at = self.make_plus(at),
+                literal => at = self.make_child(at, literal),
+            }
+        }
+        (at, false)
+    }
+
+    fn make_plus(&mut self, at: u32) -> u32 {
+        if let Some(plus) = self.nodes[at as usize].plus {
+            return plus;
+        }
+        let plus = self.new_node();
+        let node = &mut self.nodes[at as usize];
+        node.plus = Some(plus);
+        node.children += 1;
+        plus
+    }
+
+    fn make_child(&mut self, at: u32, level: &str) -> u32 {
+        if let Some(child) = self.child(at, level) {
+            return child;
+        }
+        let child = self.new_node();
+        self.nodes[at as usize].children += 1;
+        let hash = edge_hash(&self.hasher, at, level);
+        let hasher = self.hasher.clone();
+        let edge = Edge {
+            parent: at,
+            level: level.into(),
+            child,
+        };
+        self.edges
+            .insert_unique(hash, edge, |e| edge_hash(&hasher, e.parent, &e.level));
+        child
+    }
+
+    fn new_node(&mut self) -> u32 {
+        // Four billion nodes do not fit in memory before this saturates.
+        u32::try_from(self.nodes.insert(Node::new())).unwrap_or(u32::MAX)
+    }
+
+    fn child(&self, at: u32, level: &str) -> Option<u32> {
+        let hash = edge_hash(&self.hasher, at, level);
+        self.edges
+            .find(hash, |e| e.parent == at && *e.level == *level)
+            .map(|e| e.child)
+    }
+
+    /// The nodes from the root to where `filter` ends.
+    fn find_path(&self, filter: &str) -> Option<Vec<u32>> {
+        let mut path = vec![ROOT];
+        let mut at = ROOT;
+        for level in filter.split('/') {
+            at = match level {
+                "#" => break,
+                "+" => self.nodes[at as usize].plus?,
+                literal => self.child(at, literal)?,
+            };
+            path.push(at);
+        }
+        Some(path)
+    }
+
+    /// Removes the nodes at the end of `path` that nothing uses any more.
+    fn prune(&mut self, filter: &str, path: &[u32]) {
+        let levels: Vec<&str> = filter.split('/').collect();
+        for depth in (1..path.len()).rev() {
+            if !self.nodes[path[depth] as usize].is_unused() {
+                return;
+            }
+            let (parent, level) = (path[depth - 1], levels[depth - 1]);
+            if level == "+" {
+                self.nodes[parent as usize].plus = None;
+            } else {
+                let hash = edge_hash(&self.hasher, parent, level);
+                let edge = self
+                    .edges
+                    .find_entry(hash, |e| e.parent == parent && *e.level == *level);
+                if let Ok(edge) = edge {
+                    edge.remove();
+                }
+            }
+            self.nodes[parent as usize].children -= 1;
+            self.nodes.remove(path[depth] as usize);
+        }
+    }
+}
+
+fn edge_hash(hasher: &RandomState, parent: u32, level: &str) -> u64 {
+    let mut state = hasher.build_hasher();
+    parent.hash(&mut state);
+    level.hash(&mut state);
+    state.finish()
+}
+
+/// Whether a valid filter holds `+` or `#`; in a valid filter they stand only for themselves.
+fn has_wildcard(filter: &str) -> bool {
+    filter.bytes().any(|b| b == b'+' || b == b'#')
+}
+
+fn ends_in_hash(filter: &str) -> bool {
+    filter.ends_with('#')
+}
+
+fn put<V: Entry>(list: &mut Vec<V>, entry: V) -> Option<V> {
+    let key = entry.key();
+    match list.iter_mut().find(|old| old.key() == key) {
+        Some(old) => Some(std::mem::replace(old, entry)),
+        None => {
+            list.push(entry);
+            None
+        }
+    }
+}
+
+fn take<V: Entry>(list: &mut Vec<V>, key: &V::Key) -> Option<V> {
+    let at = list.iter().position(|entry| entry.key() == *key)?;
+    Some(list.swap_remove(at))
+}

@@ -1,0 +1,306 @@
+//! Messages towards the client: at once, later, or not at all.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use moat_codec::{Ack, PacketId, PacketType, QoS};
+
+use super::inflight::{Parcel, Pending, SubscriptionIdList};
+use super::{Link, Outbound, Session};
+use crate::buffer_pool::BufferPool;
+use crate::limits::Limits;
+use crate::message::{FrameCache, Outgoing, Receiver};
+use crate::{Message, Time};
+
+/// What one session wants of one message.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The QoS of the delivery: the lower one of publisher and subscription [MQTT-3.8.4-8].
+    pub qos: QoS,
+    /// The RETAIN flag of the delivery.
+    pub retain: bool,
+    /// Identifiers of all its subscriptions that matched.
+    pub ids: &'a [NonZeroU32],
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Delivered {
+    /// Written into the out-buffer.
+    Sent,
+    /// Kept until the client can take it.
+    Queued,
+    /// Neither: a slow or absent QoS 0 reader, a full queue, a packet too large for the client.
+    Dropped,
+}
+
+/// The messages `pump` sends before others have their turn.
+const PUMPED_MESSAGES_MAX: usize = 256;
+
+impl Session {
+    /// Takes one message for the client. The driver flushes when the out-buffer stops being empty.
+    pub fn deliver(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        wish: Wish<'_>,
+        limits: &Limits,
+        pool: &mut BufferPool,
+    ) -> Delivered {
+        let Some(link) = self.link.as_deref_mut() else {
+            return if wish.qos == QoS::AtMostOnce {
+                Delivered::Dropped
+            } else {
+                self.keep(message, wish, limits)
+            };
+        };
+        let first = self
+            .outbound
+            .as_ref()
+            .is_none_or(|outbound| outbound.may_send_now(wish.qos));
+        let room = link.out.len() < limits.out_buffer_bytes_max;
+        if wish.qos == QoS::AtMostOnce {
+            return match (first, room) {
+                (true, true) => link.send_unacknowledged(message, wish, pool),
+                (true, false) => Delivered::Dropped,
+                (false, _) => self.keep(message, wish, limits),
+            };
+        }
+        let window = self
+            .outbound
+            .as_ref()
+            .is_none_or(|o| o.inflight.has_room(link.receive_maximum));
+        if first && room && window && link.send_quota > 0 {
+            let parcel = parcel(message, wish);
+            let outbound = self.outbound.get_or_insert_default();
+            return link.send_acknowledged(message, parcel, outbound, pool);
+        }
+        self.keep(message, wish, limits)
+    }
+
+    fn keep(&mut self, message: &mut Outgoing<'_>, wish: Wish<'_>, limits: &Limits) -> Delivered {
+        let parcel = parcel(message, wish);
+        match self.outbound_mut().queue(parcel, limits) {
+            Ok(()) => Delivered::Queued,
+            Err(super::outbound::QueueFull) => Delivered::Dropped,
+        }
+    }
+
+    /// Owes the client retained messages of a subscription just made.
+    pub fn owe_retained(
+        &mut self,
+        messages: impl Iterator<Item = Arc<Message>>,
+        qos: QoS,
+        retain: bool,
+        id: Option<NonZeroU32>,
+    ) {
+        let outbound = self.outbound_mut();
+        outbound.retained.extend(messages.map(|message| Parcel {
+            qos: qos.min(message.qos),
+            retain,
+            ids: id.map_or(SubscriptionIdList::None, SubscriptionIdList::One),
+            message,
+        }));
+    }
+
+    /// Sends what waits, as far as window and out-buffer allow. Returns the numbers sent and dropped.
+    pub fn pump(
+        &mut self,
+        frames: &mut FrameCache,
+        limits: &Limits,
+        pool: &mut BufferPool,
+        now: Time,
+    ) -> Pumped {
+        let mut pumped = Pumped::default();
+        let (Some(link), Some(outbound)) = (self.link.as_deref_mut(), self.outbound.as_deref_mut())
+        else {
+            return pumped;
+        };
+        for _ in 0..PUMPED_MESSAGES_MAX {
+            if link.out.len() >= limits.out_buffer_bytes_max
+                || !link.pump_one(outbound, frames, pool, now, &mut pumped)
+            {
+                return pumped;
+            }
+        }
+        pumped.more = true;
+        pumped
+    }
+}
+
+/// What one [`Session::pump`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pumped {
+    /// Messages written.
+    pub sent: u64,
+    /// Messages the client can never take.
+    pub dropped: u64,
+    /// Messages whose time had passed.
+    pub expired: u64,
+    /// Whether it stopped for the sake of others only.
+    pub more: bool,
+}
+
+impl Link {
+    /// Appends bytes for the client, with a buffer from the pool if it has none.
+    pub fn buffer(&mut self, pool: &mut BufferPool) -> &mut Vec<u8> {
+        if self.out.capacity() == 0 {
+            self.out = pool.take();
+        }
+        &mut self.out
+    }
+
+    fn send_unacknowledged(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        wish: Wish<'_>,
+        pool: &mut BufferPool,
+    ) -> Delivered {
+        let to = Receiver {
+            version: self.version,
+            qos: QoS::AtMostOnce,
+            dup: false,
+            retain: wish.retain,
+            packet_id: None,
+            subscription_ids: wish.ids,
+        };
+        let size_max = self.maximum_packet_size;
+        if message.write(&to, size_max, self.buffer(pool)) {
+            Delivered::Sent
+        } else {
+            Delivered::Dropped
+        }
+    }
+
+    fn send_acknowledged(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        parcel: Parcel,
+        outbound: &mut Outbound,
+        pool: &mut BufferPool,
+    ) -> Delivered {
+        let (qos, retain, ids) = (parcel.qos, parcel.retain, parcel.ids.clone());
+        let Some(id) = outbound.inflight.begin(parcel) else {
+            return Delivered::Dropped;
+        };
+        // What was just sent is not to be sent again on this connection.
+        outbound.resent = outbound.inflight.span();
+        let to = Receiver {
+            version: self.version,
+            qos,
+            dup: false,
+            retain,
+            packet_id: Some(id),
+            subscription_ids: ids.as_slice(),
+        };
+        let size_max = self.maximum_packet_size;
+        if message.write(&to, size_max, self.buffer(pool)) {
+            self.send_quota -= 1;
+            Delivered::Sent
+        } else {
+            outbound.finish(id);
+            Delivered::Dropped
+        }
+    }
+
+    /// Sends the next thing owed. Returns whether there may be more to send.
+    fn pump_one(
+        &mut self,
+        outbound: &mut Outbound,
+        frames: &mut FrameCache,
+        pool: &mut BufferPool,
+        now: Time,
+        pumped: &mut Pumped,
+    ) -> bool {
+        if let Some(entry) = outbound.inflight.at(outbound.resent) {
+            let resend = entry.map(|(id, pending)| (id, pending.clone()));
+            return self.resend(resend, outbound, frames, pool, now, pumped);
+        }
+        let Some(next) = outbound.peek() else {
+            return false;
+        };
+        let acknowledged = next.qos != QoS::AtMostOnce;
+        if next.message.is_expired(now) {
+            pumped.expired += 1;
+            outbound.pop();
+            return true;
+        }
+        if acknowledged
+            && (self.send_quota == 0 || !outbound.inflight.has_room(self.receive_maximum))
+        {
+            return false;
+        }
+        let Some(parcel) = outbound.pop() else {
+            return false;
+        };
+        let message = Arc::clone(&parcel.message);
+        let mut outgoing = Outgoing::of_message(&message, frames, now);
+        let delivered = if acknowledged {
+            self.send_acknowledged(&mut outgoing, parcel, outbound, pool)
+        } else {
+            let wish = Wish {
+                qos: parcel.qos,
+                retain: parcel.retain,
+                ids: parcel.ids.as_slice(),
+            };
+            self.send_unacknowledged(&mut outgoing, wish, pool)
+        };
+        match delivered {
+            Delivered::Sent => pumped.sent += 1,
+            Delivered::Queued | Delivered::Dropped => pumped.dropped += 1,
+        }
+        true
+    }
+
+    /// Sends one entry of the window again [MQTT-4.4.0-1], with DUP set [MQTT-3.3.1-1].
+    fn resend(
+        &mut self,
+        entry: Option<(PacketId, Pending)>,
+        outbound: &mut Outbound,
+        frames: &mut FrameCache,
+        pool: &mut BufferPool,
+        now: Time,
+        pumped: &mut Pumped,
+    ) -> bool {
+        match entry {
+            None => {}
+            Some((id, Pending::Completion)) => {
+                let version = self.version;
+                // Four bytes always fit: a PUBREL has no length that could fail.
+                let _written = Ack::new(id).encode(PacketType::PubRel, version, self.buffer(pool));
+            }
+            Some((id, Pending::Acknowledgement(parcel))) => {
+                if self.send_quota == 0 {
+                    return false;
+                }
+                let mut outgoing = Outgoing::of_message(&parcel.message, frames, now);
+                let to = Receiver {
+                    version: self.version,
+                    qos: parcel.qos,
+                    dup: true,
+                    retain: parcel.retain,
+                    packet_id: Some(id),
+                    subscription_ids: parcel.ids.as_slice(),
+                };
+                let size_max = self.maximum_packet_size;
+                if outgoing.write(&to, size_max, self.buffer(pool)) {
+                    self.send_quota -= 1;
+                    pumped.sent += 1;
+                } else {
+                    // The client takes smaller packets now than when this was sent.
+                    pumped.dropped += 1;
+                }
+            }
+        }
+        outbound.resent += 1;
+        true
+    }
+}
+
+fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>) -> Parcel {
+    Parcel {
+        message: message.shared(),
+        qos: wish.qos,
+        retain: wish.retain,
+        ids: SubscriptionIdList::new(wish.ids),
+    }
+}

@@ -1,0 +1,56 @@
+//! The connected half of a session. It ends with the connection.
+
+use core::net::SocketAddr;
+
+use moat_codec::{InboundAliases, Version};
+
+use super::rate::PublishRate;
+use crate::{ConnId, Time};
+
+/// A keep alive is overdue after one and a half times its interval [MQTT-3.1.2-22].
+const KEEP_ALIVE_GRACE_MILLIS_PER_SEC: u64 = 1500;
+
+/// What a session knows of its connection.
+pub struct Link {
+    /// The driver's name for it.
+    pub conn: ConnId,
+    /// The peer's address, for the log.
+    pub address: SocketAddr,
+    /// The protocol version that was agreed on.
+    pub version: Version,
+    /// Topic aliases the client has set up [MQTT-3.3.2-7].
+    pub aliases: InboundAliases,
+    /// Bytes for the client. Empty and without capacity while there is nothing to say.
+    pub out: Vec<u8>,
+    /// The client's Receive Maximum.
+    pub receive_maximum: u16,
+    /// QoS 1 and 2 messages that may still be sent (4.9).
+    pub send_quota: u16,
+    /// The largest packet the client takes, in bytes.
+    pub maximum_packet_size: u32,
+    /// Keep alive in seconds; 0 is none.
+    pub keep_alive_secs: u16,
+    /// When the last bytes came.
+    pub last_received: Time,
+    /// How often it may publish.
+    pub rate: PublishRate,
+    /// SUBSCRIBE packets whose SUBACK waits for other shards.
+    pub waiting_subscribes: u16,
+    /// Messages handed to each topic-owning shard and not yet confirmed; empty when none ever was.
+    pub via_owner: Vec<u32>,
+    /// The session expiry the CONNECT asked for; 0 may not be raised by DISCONNECT.
+    pub connect_expiry_secs: u32,
+}
+
+impl Link {
+    /// When silence becomes a reason to close.
+    #[must_use]
+    pub fn keep_alive_deadline(&self) -> Time {
+        match self.keep_alive_secs {
+            0 => Time::NEVER,
+            secs => self
+                .last_received
+                .plus_millis(u64::from(secs) * KEEP_ALIVE_GRACE_MILLIS_PER_SEC),
+        }
+    }
+}

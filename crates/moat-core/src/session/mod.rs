@@ -1,0 +1,109 @@
+//! One client's session: what it is owed and what it has promised, online or offline.
+
+pub mod inflight;
+pub mod link;
+pub mod opening;
+pub mod outbound;
+pub mod rate;
+pub mod subscriptions;
+pub mod will;
+
+mod deliver;
+
+use std::sync::Arc;
+
+use moat_codec::PacketId;
+use moat_policy::{Identity, Subject};
+
+pub use deliver::{Delivered, Wish};
+pub use link::Link;
+pub use opening::Opening;
+pub use outbound::Outbound;
+pub use subscriptions::{SessionIndex, Subscriber, Subscriptions};
+pub use will::Will;
+
+use crate::Time;
+
+/// A session, keyed by (identity, client identifier).
+pub struct Session {
+    /// Whose it is. A new connection brings its own proof of the same name.
+    pub identity: Arc<Identity>,
+    /// The client identifier.
+    pub client_id: Box<str>,
+    /// Its connection, if there is one.
+    pub link: Option<Box<Link>>,
+    /// Its filters.
+    pub subscriptions: Subscriptions,
+    /// What it is owed; absent while that is nothing.
+    pub outbound: Option<Box<Outbound>>,
+    /// QoS 2 identifiers of the client that await PUBREL, sorted [MQTT-4.3.3-10].
+    pub inbound: Vec<PacketId>,
+    /// The will.
+    pub will: Option<Box<Will>>,
+    /// How long the session outlives its connection, in seconds; `u32::MAX` is for ever.
+    pub expiry_secs: u32,
+    /// When an offline session ends.
+    pub ends_at: Time,
+    /// When the will is due.
+    pub will_at: Time,
+    /// The earliest moment this session stands in the timer heap for.
+    pub timer_at: Time,
+    /// Tells this session from an earlier one in the same place.
+    pub generation: u32,
+    /// The fan-out that last chose this session, and where it stands in it.
+    pub chosen: (u64, u32),
+}
+
+impl Session {
+    /// A session without a connection, a subscription or a will.
+    #[must_use]
+    pub fn new(identity: Arc<Identity>, client_id: Box<str>, generation: u32) -> Self {
+        Session {
+            identity,
+            client_id,
+            link: None,
+            subscriptions: Subscriptions::default(),
+            outbound: None,
+            inbound: Vec::new(),
+            will: None,
+            expiry_secs: 0,
+            ends_at: Time::NEVER,
+            will_at: Time::NEVER,
+            timer_at: Time::NEVER,
+            generation,
+            chosen: (0, 0),
+        }
+    }
+
+    /// Who the policy has to judge.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            identity: &self.identity,
+            client_id: &self.client_id,
+        }
+    }
+
+    /// The next moment something is due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Time {
+        let keep_alive = self
+            .link
+            .as_ref()
+            .map_or(Time::NEVER, |link| link.keep_alive_deadline());
+        keep_alive.min(self.ends_at).min(self.will_at)
+    }
+
+    /// What it is owed, made on first need.
+    pub fn outbound_mut(&mut self) -> &mut Outbound {
+        self.outbound.get_or_insert_default()
+    }
+
+    /// Messages waiting for it.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.outbound
+            .as_ref()
+            .map_or(0, |outbound| outbound.queued())
+    }
+}

@@ -1,0 +1,131 @@
+//! The subscriptions of one session, sorted by filter.
+
+use std::num::NonZeroU32;
+
+use moat_codec::{QoS, RetainHandling, SubscriptionOptions};
+
+use crate::router::Entry;
+
+/// A shard-wide name of a session: its place in the shard's table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct SessionIndex(pub u32);
+
+impl SessionIndex {
+    /// As an index.
+    #[must_use]
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What the trie stores for one subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    /// Whose it is.
+    pub session: SessionIndex,
+    /// The subscription identifier, if one was given.
+    pub id: Option<NonZeroU32>,
+    /// The maximum QoS granted.
+    pub qos: QoS,
+    /// Not to the one who published it [MQTT-3.8.3-3].
+    pub no_local: bool,
+    /// Keep the RETAIN flag as published.
+    pub retain_as_published: bool,
+}
+
+impl Entry for Subscriber {
+    type Key = SessionIndex;
+    fn key(&self) -> SessionIndex {
+        self.session
+    }
+}
+
+impl Subscriber {
+    /// From a SUBSCRIBE that was granted.
+    #[must_use]
+    pub fn new(
+        session: SessionIndex,
+        options: SubscriptionOptions,
+        id: Option<NonZeroU32>,
+    ) -> Self {
+        Subscriber {
+            session,
+            id,
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+        }
+    }
+}
+
+/// Whether a subscription is owed the retained messages it matches [MQTT-3.3.1-9..11].
+#[must_use]
+pub fn wants_retained(handling: RetainHandling, existed: bool) -> bool {
+    match handling {
+        RetainHandling::SendAlways => true,
+        RetainHandling::SendIfNew => !existed,
+        RetainHandling::DoNotSend => false,
+    }
+}
+
+/// Filters of one session.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    filters: Vec<Box<str>>,
+}
+
+impl Subscriptions {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+
+    /// Whether `filter` is subscribed, character by character [MQTT-3.8.4-3].
+    #[must_use]
+    pub fn contains(&self, filter: &str) -> bool {
+        self.place(filter).is_ok()
+    }
+
+    /// Adds `filter`. Returns whether it is new.
+    pub fn insert(&mut self, filter: &str) -> bool {
+        match self.place(filter) {
+            Ok(_) => false,
+            Err(place) => {
+                self.filters.insert(place, filter.into());
+                true
+            }
+        }
+    }
+
+    /// Removes `filter`. Returns whether it was there [MQTT-3.10.4-1].
+    pub fn remove(&mut self, filter: &str) -> bool {
+        match self.place(filter) {
+            Ok(place) => {
+                self.filters.remove(place);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// All filters, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.filters.iter().map(|filter| &**filter)
+    }
+
+    /// Takes all filters out.
+    pub fn take_all(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.filters)
+    }
+
+    fn place(&self, filter: &str) -> Result<usize, usize> {
+        self.filters.binary_search_by(|probe| (**probe).cmp(filter))
+    }
+}

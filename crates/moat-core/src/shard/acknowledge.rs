@@ -1,0 +1,150 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP from a client.
+
+use moat_codec::{Ack, PacketType, QoS, ReasonCode};
+
+use super::Shard;
+use super::receive::{Next, Violation};
+use crate::effects::Effects;
+use crate::session::SessionIndex;
+use crate::session::inflight::{Parcel, Pending};
+use crate::time::Time;
+
+impl Shard {
+    /// The client has a QoS 1 message.
+    pub(super) fn on_puback(
+        &mut self,
+        at: SessionIndex,
+        ack: &Ack<'_>,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return Ok(Next::Closed);
+        };
+        if let Some(outbound) = session.outbound.as_deref_mut() {
+            match outbound.inflight.entry(ack.packet_id) {
+                Some(Pending::Acknowledgement(Parcel {
+                    qos: QoS::AtLeastOnce,
+                    ..
+                })) => {
+                    outbound.finish(ack.packet_id);
+                }
+                Some(_) => {
+                    return Err(Violation::new(
+                        ReasonCode::ProtocolError,
+                        "PUBACK for a QoS 2 message",
+                    ));
+                }
+                // Acknowledged before, on an earlier connection perhaps (4.3.2): nothing to do.
+                None => {}
+            }
+        }
+        self.credit(at, now, fx);
+        Ok(Next::Continue)
+    }
+
+    /// The client has a QoS 2 message, or will not have it.
+    pub(super) fn on_pubrec(
+        &mut self,
+        at: SessionIndex,
+        ack: &Ack<'_>,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return Ok(Next::Closed);
+        };
+        let mut answer = ReasonCode::PacketIdentifierNotFound;
+        let mut refused = false;
+        if let Some(outbound) = session.outbound.as_deref_mut() {
+            match outbound.inflight.entry(ack.packet_id) {
+                Some(Pending::Acknowledgement(Parcel {
+                    qos: QoS::AtLeastOnce,
+                    ..
+                })) => {
+                    return Err(Violation::new(
+                        ReasonCode::ProtocolError,
+                        "PUBREC for a QoS 1 message",
+                    ));
+                }
+                Some(_) if ack.reason.is_error() => {
+                    // The flow ends here; there is no PUBREL [MQTT-4.3.3-4].
+                    outbound.finish(ack.packet_id);
+                    refused = true;
+                }
+                Some(pending) => {
+                    *pending = Pending::Completion;
+                    answer = ReasonCode::Success;
+                }
+                None => {}
+            }
+        }
+        if refused {
+            self.credit(at, now, fx);
+            return Ok(Next::Continue);
+        }
+        self.say(at, fx, |version, out| {
+            // Without properties it is five bytes long and cannot fail to encode.
+            let _written =
+                Ack::with_reason(ack.packet_id, answer).encode(PacketType::PubRel, version, out);
+        });
+        Ok(Next::Continue)
+    }
+
+    /// The client releases the identifier of a QoS 2 message of its own [MQTT-4.3.3-11].
+    pub(super) fn on_pubrel(
+        &mut self,
+        at: SessionIndex,
+        ack: &Ack<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return Ok(Next::Closed);
+        };
+        let reason = match session.inbound.binary_search(&ack.packet_id) {
+            Ok(place) => {
+                session.inbound.remove(place);
+                ReasonCode::Success
+            }
+            Err(_) => ReasonCode::PacketIdentifierNotFound,
+        };
+        self.say(at, fx, |version, out| {
+            // Without properties it is five bytes long and cannot fail to encode.
+            let _written =
+                Ack::with_reason(ack.packet_id, reason).encode(PacketType::PubComp, version, out);
+        });
+        Ok(Next::Continue)
+    }
+
+    /// The client has completed a QoS 2 message.
+    pub(super) fn on_pubcomp(
+        &mut self,
+        at: SessionIndex,
+        ack: &Ack<'_>,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return Ok(Next::Closed);
+        };
+        if let Some(outbound) = session.outbound.as_deref_mut() {
+            if let Some(Pending::Acknowledgement(_)) = outbound.inflight.entry(ack.packet_id) {
+                return Err(Violation::new(
+                    ReasonCode::ProtocolError,
+                    "PUBCOMP before PUBREC",
+                ));
+            }
+            outbound.finish(ack.packet_id);
+        }
+        self.credit(at, now, fx);
+        Ok(Next::Continue)
+    }
+
+    /// One more message may be sent, up to the client's Receive Maximum (4.9).
+    fn credit(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+        if let Some(link) = self.link(at) {
+            link.send_quota = link.send_quota.saturating_add(1).min(link.receive_maximum);
+        }
+        self.pump(at, now, fx);
+    }
+}

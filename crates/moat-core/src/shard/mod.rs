@@ -1,0 +1,213 @@
+//! One shard: its sessions, its part of the routing, and the doors in and out.
+//!
+//! A driver calls [`Shard::connect`] when a client has been authenticated, [`Shard::receive`] with
+//! its bytes, [`Shard::flushed`] when an out-buffer has drained, [`Shard::connection_lost`] when
+//! its socket is gone, [`Shard::peer`] with what other shards say, and [`Shard::tick`] when
+//! [`Shard::next_timeout`] has come. After each call it carries out the [`Effects`].
+
+mod acknowledge;
+mod connect;
+mod disconnect;
+mod peer;
+mod policy;
+mod publish;
+mod receive;
+mod residents;
+mod subscribe;
+mod timers;
+mod topology;
+mod unsubscribe;
+
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use ahash::RandomState;
+use moat_codec::Version;
+use moat_policy::Snapshot;
+
+pub use connect::{Arrival, Refused};
+pub use peer::{PeerMessage, SessionRef};
+pub use receive::{Pause, Received, Then};
+pub use subscribe::{RetainedWish, WAITING_SUBSCRIBES_MAX};
+pub use topology::{SHARDS_MAX, ShardId, Topology};
+
+use crate::counters::Counters;
+use crate::effects::Effects;
+use crate::limits::Limits;
+use crate::message::FrameCache;
+use crate::router::{Interest, Retained, retained::RetainedLimits};
+use crate::session::{Link, Session, SessionIndex};
+use crate::time::Time;
+
+/// One shard.
+pub struct Shard {
+    id: ShardId,
+    topology: Topology,
+    limits: Limits,
+    policy: Arc<Snapshot>,
+    residents: residents::Residents,
+    interest: Interest,
+    retained: Retained,
+    frames: FrameCache,
+    timers: BinaryHeap<timers::Timer>,
+    waiting: HashMap<u64, Vec<subscribe::WaitingSubscribe>, RandomState>,
+    retained_swept: Time,
+}
+
+/// Sizes of one shard, for `moat status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Sessions, online and offline.
+    pub sessions: usize,
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Retained messages owned here.
+    pub retained_messages: usize,
+}
+
+impl Shard {
+    /// A shard without sessions. All shards of a broker share one `topology`.
+    #[must_use]
+    pub fn new(id: ShardId, topology: Topology, limits: Limits, policy: Arc<Snapshot>) -> Self {
+        let interest = Interest::new(topology.len());
+        Shard {
+            id,
+            topology,
+            limits,
+            policy,
+            residents: residents::Residents::default(),
+            interest,
+            retained: Retained::default(),
+            frames: FrameCache::default(),
+            timers: BinaryHeap::new(),
+            waiting: HashMap::default(),
+            retained_swept: Time::ZERO,
+        }
+    }
+
+    /// Which shard this is.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// The limits it keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The connected half of a session, with its out-buffer.
+    pub fn link(&mut self, at: SessionIndex) -> Option<&mut Link> {
+        self.residents
+            .sessions
+            .get_mut(at.get())?
+            .link
+            .as_deref_mut()
+    }
+
+    /// The session at `at`.
+    #[must_use]
+    pub fn session(&self, at: SessionIndex) -> Option<&Session> {
+        self.residents.sessions.get(at.get())
+    }
+
+    /// The session of (identity, client id), if it is here.
+    #[must_use]
+    pub fn find(&self, identity: &str, client_id: &str) -> Option<SessionIndex> {
+        self.residents.find(identity, client_id)
+    }
+
+    /// Out-buffers for the driver to write from.
+    pub fn pool(&mut self) -> &mut crate::buffer_pool::BufferPool {
+        &mut self.residents.pool
+    }
+
+    /// Running totals.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.residents.counters
+    }
+
+    /// Current sizes.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            sessions: self.residents.sessions.len(),
+            subscriptions: self.residents.subscriptions.len(),
+            retained_messages: self.retained.len(),
+        }
+    }
+
+    /// The out-buffer of `at` has drained: sends what waited for room. Returns whether there is
+    /// something to flush.
+    pub fn flushed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) -> bool {
+        self.pump(at, now, fx)
+    }
+
+    /// Sends what a session is owed and marks its connection dirty if there is something to flush.
+    fn pump(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) -> bool {
+        let residents = &mut self.residents;
+        let Some(session) = residents.sessions.get_mut(at.get()) else {
+            return false;
+        };
+        let drained = session
+            .outbound
+            .as_ref()
+            .is_none_or(|outbound| outbound.is_drained());
+        if drained {
+            return false;
+        }
+        let silent = session
+            .link
+            .as_ref()
+            .is_some_and(|link| link.out.is_empty());
+        let pumped = session.pump(&mut self.frames, &self.limits, &mut residents.pool, now);
+        residents.counters.messages_sent_total += pumped.sent;
+        residents.counters.messages_dropped_total += pumped.dropped;
+        residents.counters.messages_expired_total += pumped.expired;
+        if pumped.dropped > 0 {
+            fx.events.push(residents::dropped(
+                session,
+                pumped.dropped,
+                "packet too large for the client",
+            ));
+        }
+        let Some(link) = session.link.as_ref() else {
+            return false;
+        };
+        if silent && !link.out.is_empty() {
+            fx.dirty.push(link.conn);
+        }
+        !link.out.is_empty()
+    }
+
+    /// Appends bytes for a client by `write` and marks its connection dirty.
+    fn say(
+        &mut self,
+        at: SessionIndex,
+        fx: &mut Effects,
+        write: impl FnOnce(Version, &mut Vec<u8>),
+    ) {
+        let residents = &mut self.residents;
+        let Some(session) = residents.sessions.get_mut(at.get()) else {
+            return;
+        };
+        let Some(link) = session.link.as_deref_mut() else {
+            return;
+        };
+        if link.out.is_empty() {
+            fx.dirty.push(link.conn);
+        }
+        let version = link.version;
+        write(version, link.buffer(&mut residents.pool));
+    }
+
+    fn retained_limits(&self) -> RetainedLimits {
+        RetainedLimits {
+            messages_max: self.limits.retained_messages_max,
+            bytes_max: self.limits.retained_bytes_max,
+            per_identity_max: self.limits.retained_per_identity_max,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! PUBLISH from a client: resolved, judged, routed, acknowledged, in this order only.
+
+use std::sync::Arc;
+
+use moat_codec::{Ack, InboundAliases, PacketType, Publish, QoS, ReasonCode, Resolved};
+use moat_events::Event;
+use moat_policy::{Authorized, Denied};
+
+use super::receive::{Next, Pause, Violation};
+use super::{PeerMessage, SessionRef, Shard};
+use crate::effects::Effects;
+use crate::message::{Message, Outgoing};
+use crate::router::{RetainRefusal, ShardSet};
+use crate::session::SessionIndex;
+use crate::time::Time;
+
+/// What an acknowledgement has to know of a publish that was routed away.
+#[derive(Clone, Copy)]
+struct Receipt {
+    qos: QoS,
+    packet_id: Option<moat_codec::PacketId>,
+}
+
+impl Shard {
+    /// Handles a PUBLISH [MQTT-3.3.4-1].
+    pub(super) fn on_publish(
+        &mut self,
+        at: SessionIndex,
+        publish: Publish<'_>,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let receipt = Receipt {
+            qos: publish.qos,
+            packet_id: publish.packet_id,
+        };
+        if publish.subscription_ids.clone().next().is_some() {
+            // [MQTT-3.3.4-6]
+            return Err(Violation::new(
+                ReasonCode::ProtocolError,
+                "subscription identifier in a client's PUBLISH",
+            ));
+        }
+        if self.is_repeated(at, receipt)? {
+            self.acknowledge(at, receipt, ReasonCode::Success, fx);
+            return Ok(Next::Continue);
+        }
+        if let Some(pause) = self.over_rate(at, now, fx) {
+            return Ok(Next::Pause(pause));
+        }
+        let Some(link) = self.link(at) else {
+            return Ok(Next::Closed);
+        };
+        // The table leaves the session while the message borrows from it.
+        let mut aliases = std::mem::replace(&mut link.aliases, InboundAliases::new(0));
+        let resolved = aliases
+            .resolve(publish, &self.limits.packet)
+            .map_err(Violation::from);
+        let next = resolved.map(|resolved| self.judge_publish(at, resolved, receipt, now, fx));
+        if let Some(link) = self.link(at) {
+            link.aliases = aliases;
+        }
+        next
+    }
+
+    /// Whether a QoS 2 message was already taken [MQTT-4.3.3-10], and whether there are too many.
+    fn is_repeated(&self, at: SessionIndex, receipt: Receipt) -> Result<bool, Violation> {
+        let (QoS::ExactlyOnce, Some(id)) = (receipt.qos, receipt.packet_id) else {
+            return Ok(false);
+        };
+        let Some(session) = self.session(at) else {
+            return Ok(false);
+        };
+        if session.inbound.binary_search(&id).is_ok() {
+            return Ok(true);
+        }
+        if session.inbound.len() >= usize::from(self.limits.inflight_messages_max) && self.is_v5(at)
+        {
+            // [MQTT-3.3.4-7]; a 3.x client was never told a number.
+            return Err(Violation::new(
+                ReasonCode::ReceiveMaximumExceeded,
+                "more QoS 2 messages under way than allowed",
+            ));
+        }
+        if session.inbound.len() >= usize::from(u16::MAX) - 1 {
+            return Err(Violation::new(
+                ReasonCode::QuotaExceeded,
+                "every packet identifier is in use",
+            ));
+        }
+        Ok(false)
+    }
+
+    fn is_v5(&self, at: SessionIndex) -> bool {
+        self.session(at)
+            .and_then(|s| s.link.as_ref())
+            .is_some_and(|link| link.version.is_v5())
+    }
+
+    /// Takes one token of the connection's publish rate; over it, the connection is not read.
+    fn over_rate(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) -> Option<Pause> {
+        let (per_sec, burst) = (
+            self.limits.publishes_per_sec_max,
+            self.limits.publish_burst_max,
+        );
+        let session = self.residents.sessions.get_mut(at.get())?;
+        let link = session.link.as_deref_mut()?;
+        let until = link.rate.take(per_sec, burst, now).err()?;
+        if !std::mem::replace(&mut link.rate.reported, true) {
+            fx.events.push(Event::PublishRateExceeded {
+                identity: session.identity.name.to_string(),
+                client_id: session.client_id.to_string(),
+                address: link.address,
+            });
+        }
+        Some(Pause::Until(until))
+    }
+
+    fn judge_publish(
+        &mut self,
+        at: SessionIndex,
+        resolved: Resolved<'_>,
+        receipt: Receipt,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Next {
+        let Some(session) = self.residents.sessions.get(at.get()) else {
+            return Next::Closed;
+        };
+        let topic = resolved.topic();
+        match self.policy.authorize_publish(session.subject(), resolved) {
+            Ok(authorized) => match self.route(at, &authorized, false, now, fx) {
+                Ok(reason) => {
+                    self.residents.counters.messages_received_total += 1;
+                    self.acknowledge(at, receipt, reason, fx);
+                    Next::Continue
+                }
+                Err(pause) => {
+                    // It comes again whole, so its token goes back.
+                    if let Some(link) = self.link(at) {
+                        link.rate.give_back();
+                    }
+                    Next::Pause(pause)
+                }
+            },
+            Err(denied) => {
+                self.publish_denied(at, topic.as_str(), &denied, fx);
+                self.acknowledge(at, receipt, ReasonCode::NotAuthorized, fx);
+                Next::Continue
+            }
+        }
+    }
+
+    fn publish_denied(&mut self, at: SessionIndex, topic: &str, denied: &Denied, fx: &mut Effects) {
+        self.residents.counters.denials_total += 1;
+        let Some((session, link)) = self.session(at).and_then(|s| Some((s, s.link.as_ref()?)))
+        else {
+            return;
+        };
+        fx.events.push(Event::PublishDenied {
+            identity: session.identity.name.to_string(),
+            client_id: session.client_id.to_string(),
+            address: link.address,
+            topic: topic.to_owned(),
+            rule: denied.rule.to_string(),
+        });
+    }
+
+    /// Answers with PUBACK [MQTT-4.3.2-4] or PUBREC [MQTT-4.3.3-8]. A 3.x client whose publish was
+    /// denied gets the same answer as if it had been taken: its version has no other.
+    fn acknowledge(
+        &mut self,
+        at: SessionIndex,
+        receipt: Receipt,
+        reason: ReasonCode,
+        fx: &mut Effects,
+    ) {
+        let Some(id) = receipt.packet_id else { return };
+        let packet = match receipt.qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => PacketType::PubAck,
+            QoS::ExactlyOnce => PacketType::PubRec,
+        };
+        let taken = !reason.is_error() || !self.is_v5(at);
+        if packet == PacketType::PubRec
+            && taken
+            && let Some(session) = self.residents.sessions.get_mut(at.get())
+            && let Err(place) = session.inbound.binary_search(&id)
+        {
+            session.inbound.insert(place, id);
+        }
+        self.say(at, fx, |version, out| {
+            // Without properties it is five bytes long and cannot fail to encode.
+            let _written = Ack::with_reason(id, reason).encode(packet, version, out);
+        });
+    }
+
+    /// Hands an allowed message to everybody who wants it, here and in other shards.
+    ///
+    /// A retained message goes by way of the shard that owns its topic, which keeps it and fans it
+    /// out: so no subscriber sees an older retained value after a newer live one. What the same
+    /// client publishes to that shard's topics meanwhile follows it, so order is kept.
+    ///
+    /// # Errors
+    /// With [`Pause::Peers`] when a shard that wants it has no room and `must` is not set.
+    pub(super) fn route(
+        &mut self,
+        at: SessionIndex,
+        publish: &Authorized<Resolved<'_>>,
+        must: bool,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<ReasonCode, Pause> {
+        let topic = publish.get().topic().as_str();
+        let retain = publish.get().publish().retain;
+        let Some(session) = self.residents.sessions.get(at.get()) else {
+            return Ok(ReasonCode::Success);
+        };
+        let publisher = Arc::clone(&session.identity.name);
+        let from = SessionRef {
+            shard: self.id,
+            session: at,
+            generation: session.generation,
+        };
+        let mut wanting = ShardSet::default();
+        if !self.interest.is_alone() {
+            let owner = self.topology.owner(topic);
+            if owner != self.id && (retain || self.is_following(at, owner)) {
+                if self.is_full(owner, fx) && !must {
+                    return Err(Pause::Peers);
+                }
+                self.follow(at, owner);
+                let message = Arc::new(Message::new(publish, &publisher, now));
+                fx.tell(owner, PeerMessage::ViaOwner { message, from });
+                return Ok(ReasonCode::Success);
+            }
+            wanting = self.interest.shards_wanting(topic);
+            if wanting.iter().any(|shard| self.is_full(shard, fx)) && !must {
+                return Err(Pause::Peers);
+            }
+        }
+        let limits = self.retained_limits();
+        let mut outgoing = Outgoing::of_packet(publish, &publisher, &mut self.frames, now);
+        if retain {
+            let refusal = self.retained.set(&outgoing.shared(), &limits).err();
+            if let Some(refusal) = refusal {
+                fx.events.push(retain_refused(&publisher, topic, refusal));
+            }
+        }
+        let here = self
+            .residents
+            .fan_out(&mut outgoing, Some(at), &self.limits, fx);
+        for shard in wanting.iter() {
+            fx.tell(
+                shard,
+                PeerMessage::Deliver {
+                    message: outgoing.shared(),
+                    from,
+                },
+            );
+        }
+        let reached = here > 0 || !wanting.is_empty();
+        Ok(if reached {
+            ReasonCode::Success
+        } else {
+            ReasonCode::NoMatchingSubscribers
+        })
+    }
+
+    fn is_full(&self, shard: super::ShardId, fx: &Effects) -> bool {
+        fx.waiting_for(shard) >= self.limits.peer_outbox_messages_max
+    }
+
+    /// Whether messages of this client are still under way to the shard that owns their topics.
+    fn is_following(&self, at: SessionIndex, owner: super::ShardId) -> bool {
+        self.session(at)
+            .and_then(|session| session.link.as_ref()?.via_owner.get(owner.index()).copied())
+            .is_some_and(|under_way| under_way > 0)
+    }
+
+    fn follow(&mut self, at: SessionIndex, owner: super::ShardId) {
+        let shards = self.topology.len();
+        if let Some(link) = self.link(at) {
+            if link.via_owner.is_empty() {
+                link.via_owner = vec![0; shards];
+            }
+            link.via_owner[owner.index()] += 1;
+        }
+    }
+}
+
+/// The event for a message that was delivered but not kept.
+pub(super) fn retain_refused(publisher: &str, topic: &str, refusal: RetainRefusal) -> Event {
+    let limit = match refusal {
+        RetainRefusal::TooMany => "retained_messages_max",
+        RetainRefusal::TooLarge => "retained_bytes_max",
+        RetainRefusal::TooManyOfIdentity => "retained_per_identity_max",
+    };
+    Event::RetainRefused {
+        identity: publisher.to_owned(),
+        topic: topic.to_owned(),
+        limit: limit.to_owned(),
+    }
+}

@@ -1,0 +1,239 @@
+//! Bytes of a connected client, packet by packet.
+
+use std::borrow::Cow;
+
+use moat_codec::{DecodeError, Disconnect, Framed, Packet, ReasonCode, frame};
+use moat_events::Event;
+
+use super::Shard;
+use crate::effects::{Close, Effects};
+use crate::session::SessionIndex;
+use crate::time::Time;
+
+/// What [`Shard::receive`] made of some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Bytes used up, from the front.
+    pub consumed: usize,
+    /// What to do with the connection now.
+    pub then: Then,
+}
+
+/// What a connection does after its bytes were handled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// Read on; the packet at hand needs at least this many bytes in all.
+    NeedMore(usize),
+    /// Others have their turn first; call again with the rest.
+    Budget,
+    /// Do not read until the pause is over, then call again with the rest.
+    Pause(Pause),
+    /// It is over. The close is among the effects.
+    Closed,
+}
+
+/// Why a connection is not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pause {
+    /// It published faster than it may.
+    Until(Time),
+    /// What it publishes is for a shard whose inbox is full, or its SUBSCRIBEs wait for other shards.
+    Peers,
+}
+
+/// What a packet leads to.
+pub(super) enum Next {
+    /// The next packet.
+    Continue,
+    /// This packet has to come again later.
+    Pause(Pause),
+    /// The end of the connection.
+    Closed,
+}
+
+/// The peer broke the protocol, or asked for something that ends its connection.
+#[derive(Debug)]
+pub(super) struct Violation {
+    /// The reason for its DISCONNECT.
+    pub reason: ReasonCode,
+    /// What happened, for the log.
+    pub error: Cow<'static, str>,
+}
+
+impl Violation {
+    pub(super) fn new(reason: ReasonCode, error: &'static str) -> Violation {
+        Violation {
+            reason,
+            error: Cow::Borrowed(error),
+        }
+    }
+}
+
+impl From<DecodeError> for Violation {
+    fn from(error: DecodeError) -> Violation {
+        Violation {
+            reason: error.reason(),
+            error: Cow::Owned(error.to_string()),
+        }
+    }
+}
+
+impl Shard {
+    /// Handles the packets in `input`, as many as one turn allows.
+    pub fn receive(
+        &mut self,
+        at: SessionIndex,
+        input: &[u8],
+        now: Time,
+        fx: &mut Effects,
+    ) -> Received {
+        let Some(link) = self.link(at) else {
+            return Received {
+                consumed: 0,
+                then: Then::Closed,
+            };
+        };
+        link.last_received = now;
+        let version = link.version;
+        let mut consumed = 0;
+        for _ in 0..self.limits.packets_per_turn_max {
+            let rest = &input[consumed..];
+            let next = match frame(rest, &self.limits.packet) {
+                Ok(Framed::Incomplete { need }) => {
+                    return Received {
+                        consumed,
+                        then: Then::NeedMore(need),
+                    };
+                }
+                Ok(Framed::Complete { total, .. }) => {
+                    let next = Packet::decode(&rest[..total], version, &self.limits.packet)
+                        .map_err(Violation::from)
+                        .and_then(|packet| self.handle(at, packet, now, fx));
+                    next.map(|next| (total, next))
+                }
+                Err(error) => Err(Violation::from(error)),
+            };
+            match next {
+                Ok((total, Next::Continue)) => consumed += total,
+                Ok((_, Next::Pause(pause))) => {
+                    return Received {
+                        consumed,
+                        then: Then::Pause(pause),
+                    };
+                }
+                Ok((_, Next::Closed)) => {
+                    return Received {
+                        consumed,
+                        then: Then::Closed,
+                    };
+                }
+                Err(violation) => {
+                    self.violated(at, &violation, now, fx);
+                    return Received {
+                        consumed,
+                        then: Then::Closed,
+                    };
+                }
+            }
+        }
+        Received {
+            consumed,
+            then: Then::Budget,
+        }
+    }
+
+    /// One packet of a connected client.
+    fn handle(
+        &mut self,
+        at: SessionIndex,
+        packet: Packet<'_>,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        match packet {
+            Packet::Publish(publish) => self.on_publish(at, publish, now, fx),
+            Packet::PubAck(ack) => self.on_puback(at, &ack, now, fx),
+            Packet::PubRec(ack) => self.on_pubrec(at, &ack, now, fx),
+            Packet::PubRel(ack) => self.on_pubrel(at, &ack, fx),
+            Packet::PubComp(ack) => self.on_pubcomp(at, &ack, now, fx),
+            Packet::Subscribe(subscribe) => self.on_subscribe(at, &subscribe, now, fx),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, fx),
+            Packet::PingReq => {
+                self.say(at, fx, |version, out| {
+                    // [MQTT-3.12.4-1]; two bytes cannot fail to encode.
+                    let _written = Packet::PingResp.encode(version, out);
+                });
+                Ok(Next::Continue)
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(at, &disconnect, now, fx),
+            Packet::Connect(_) => {
+                // [MQTT-3.1.0-2]
+                Err(Violation::new(ReasonCode::ProtocolError, "second CONNECT"))
+            }
+            Packet::Auth(_) => Err(Violation::new(
+                ReasonCode::ProtocolError,
+                "AUTH without an authentication method",
+            )),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => Err(
+                Violation::new(ReasonCode::ProtocolError, "packet that only a server sends"),
+            ),
+        }
+    }
+
+    /// Tells a 5.0 client why, closes, and leaves its will to be published [MQTT-4.13.1-1].
+    pub(super) fn violated(
+        &mut self,
+        at: SessionIndex,
+        violation: &Violation,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        if let Some((session, link)) = self.session(at).and_then(|s| Some((s, s.link.as_deref()?)))
+        {
+            fx.events.push(Event::ProtocolViolation {
+                identity: session.identity.name.to_string(),
+                client_id: session.client_id.to_string(),
+                address: link.address,
+                error: violation.error.to_string(),
+                reason_code: u64::from(violation.reason.byte()),
+            });
+        }
+        self.close(at, violation.reason, &violation.error, now, fx);
+    }
+
+    /// Ends a connection from this side; its session and will take their course.
+    pub fn close(
+        &mut self,
+        at: SessionIndex,
+        reason: ReasonCode,
+        why: &str,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return;
+        };
+        let Some(link) = session.link.as_deref_mut() else {
+            return;
+        };
+        let (conn, version) = (link.conn, link.version);
+        let mut bytes = std::mem::take(&mut link.out);
+        if version.is_v5() {
+            // Without properties it is four bytes long and cannot fail to encode.
+            let _written = Disconnect::new(reason).encode(version, &mut bytes);
+        }
+        fx.closed.push(Close { conn, bytes });
+        fx.events.push(super::disconnect::disconnected(
+            session,
+            link_address(session),
+            why,
+            reason,
+        ));
+        self.connection_ended(at, now, fx);
+    }
+}
+
+fn link_address(session: &crate::session::Session) -> core::net::SocketAddr {
+    let unknown = core::net::SocketAddr::from(([0, 0, 0, 0], 0));
+    session.link.as_ref().map_or(unknown, |link| link.address)
+}

@@ -1,0 +1,242 @@
+//! The sessions at home in this shard, who of them subscribed to what, and the fan-out to them.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+use moat_codec::{QoS, TopicName};
+use moat_events::Event;
+use moat_policy::{Identity, Snapshot};
+
+use crate::buffer_pool::BufferPool;
+use crate::counters::Counters;
+use crate::effects::Effects;
+use crate::limits::Limits;
+use crate::message::Outgoing;
+use crate::router::Trie;
+use crate::session::{Delivered, Session, SessionIndex, Subscriber, Wish};
+
+/// One session's wish, gathered over all of its subscriptions that match.
+struct Target {
+    session: SessionIndex,
+    qos: QoS,
+    retain: bool,
+    /// Empty for nearly every delivery, so this allocates nothing then.
+    ids: Vec<NonZeroU32>,
+}
+
+/// Sessions and their subscriptions.
+pub(super) struct Residents {
+    /// All sessions, online and offline.
+    pub(super) sessions: slab::Slab<Session>,
+    /// Filters of this shard's sessions.
+    pub(super) subscriptions: Trie<Subscriber>,
+    /// Running totals.
+    pub(super) counters: Counters,
+    /// Buffers for connections that have something to say.
+    pub(super) pool: BufferPool,
+    by_key: HashTable<SessionIndex>,
+    hasher: RandomState,
+    targets: Vec<Target>,
+    fan_outs: u64,
+    generations: u32,
+}
+
+impl Default for Residents {
+    fn default() -> Self {
+        Residents {
+            sessions: slab::Slab::new(),
+            subscriptions: Trie::default(),
+            counters: Counters::default(),
+            pool: BufferPool::default(),
+            by_key: HashTable::new(),
+            hasher: RandomState::new(),
+            targets: Vec::new(),
+            fan_outs: 0,
+            generations: 0,
+        }
+    }
+}
+
+impl Residents {
+    /// The session of (identity, client id), if it exists.
+    #[must_use]
+    pub(super) fn find(&self, identity: &str, client_id: &str) -> Option<SessionIndex> {
+        let hash = self.hasher.hash_one((identity, client_id));
+        self.by_key
+            .find(hash, |at| {
+                let session = &self.sessions[at.get()];
+                *session.identity.name == *identity && *session.client_id == *client_id
+            })
+            .copied()
+    }
+
+    /// Makes a session. The caller has seen that there is none with this key.
+    pub(super) fn create(&mut self, identity: Arc<Identity>, client_id: Box<str>) -> SessionIndex {
+        self.generations = self.generations.wrapping_add(1);
+        let hash = self.hasher.hash_one((&*identity.name, &*client_id));
+        let session = Session::new(identity, client_id, self.generations);
+        // The limit of sessions is far below four billion.
+        let at = SessionIndex(u32::try_from(self.sessions.insert(session)).unwrap_or(u32::MAX));
+        let (sessions, hasher) = (&self.sessions, &self.hasher);
+        self.by_key.insert_unique(hash, at, |at| {
+            let session = &sessions[at.get()];
+            hasher.hash_one((&*session.identity.name, &*session.client_id))
+        });
+        at
+    }
+
+    /// Forgets a session whose subscriptions are already gone.
+    pub(super) fn remove(&mut self, at: SessionIndex) -> Option<Session> {
+        let session = self.sessions.get(at.get())?;
+        let hash = self
+            .hasher
+            .hash_one((&*session.identity.name, &*session.client_id));
+        if let Ok(entry) = self.by_key.find_entry(hash, |other| *other == at) {
+            entry.remove();
+        }
+        self.sessions.try_remove(at.get())
+    }
+
+    /// The session at `at`, if it is still the one of `generation`.
+    pub(super) fn same(&mut self, at: SessionIndex, generation: u32) -> Option<&mut Session> {
+        self.sessions
+            .get_mut(at.get())
+            .filter(|session| session.generation == generation)
+    }
+
+    /// Delivers `message` to every session here that wants it, one copy each, with the highest QoS
+    /// and all identifiers of its matching subscriptions [MQTT-3.3.4-2..5]. Returns how many.
+    pub(super) fn fan_out(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        from: Option<SessionIndex>,
+        limits: &Limits,
+        fx: &mut Effects,
+    ) -> usize {
+        self.choose(message, from);
+        let mut targets = std::mem::take(&mut self.targets);
+        let chosen = targets.len();
+        for target in targets.drain(..) {
+            self.deliver_to(&target, message, limits, fx);
+        }
+        self.targets = targets;
+        chosen
+    }
+
+    fn choose(&mut self, message: &Outgoing<'_>, from: Option<SessionIndex>) {
+        self.fan_outs += 1;
+        let (fan_out, sessions, targets) = (self.fan_outs, &mut self.sessions, &mut self.targets);
+        self.subscriptions.matches(message.topic(), |subscriber| {
+            if subscriber.no_local && from == Some(subscriber.session) {
+                return;
+            }
+            let Some(session) = sessions.get_mut(subscriber.session.get()) else {
+                return;
+            };
+            let qos = subscriber.qos.min(message.qos);
+            let retain = subscriber.retain_as_published && message.retain;
+            if session.chosen.0 == fan_out {
+                let target = &mut targets[session.chosen.1 as usize];
+                target.qos = target.qos.max(qos);
+                target.retain |= retain;
+                target.ids.extend(subscriber.id);
+                return;
+            }
+            session.chosen = (fan_out, u32::try_from(targets.len()).unwrap_or(u32::MAX));
+            let mut ids = Vec::new();
+            ids.extend(subscriber.id);
+            targets.push(Target {
+                session: subscriber.session,
+                qos,
+                retain,
+                ids,
+            });
+        });
+    }
+
+    fn deliver_to(
+        &mut self,
+        target: &Target,
+        message: &mut Outgoing<'_>,
+        limits: &Limits,
+        fx: &mut Effects,
+    ) {
+        let Some(session) = self.sessions.get_mut(target.session.get()) else {
+            return;
+        };
+        let silent = session
+            .link
+            .as_ref()
+            .is_some_and(|link| link.out.is_empty());
+        let wish = Wish {
+            qos: target.qos,
+            retain: target.retain,
+            ids: &target.ids,
+        };
+        match session.deliver(message, wish, limits, &mut self.pool) {
+            Delivered::Sent => {
+                self.counters.messages_sent_total += 1;
+                if let (true, Some(link)) = (silent, session.link.as_ref()) {
+                    fx.dirty.push(link.conn);
+                }
+            }
+            Delivered::Queued => {}
+            Delivered::Dropped => {
+                self.counters.messages_dropped_total += 1;
+                if target.qos != QoS::AtMostOnce {
+                    fx.events
+                        .push(dropped(session, 1, "queue full or packet too large"));
+                }
+            }
+        }
+    }
+
+    /// Re-judges what a session holds by a new policy: subscriptions that go, and queued messages.
+    /// Returns the filters it may no longer have, each with the rule that says so.
+    pub(super) fn no_longer_allowed(
+        &mut self,
+        at: SessionIndex,
+        policy: &Snapshot,
+        limits: &Limits,
+    ) -> (Vec<(Box<str>, String)>, u64) {
+        let Some(session) = self.sessions.get_mut(at.get()) else {
+            return (Vec::new(), 0);
+        };
+        let mut lost = Vec::new();
+        for filter in session.subscriptions.iter() {
+            let verdict = moat_codec::TopicFilter::new(filter, &limits.packet)
+                .map_err(|error| error.to_string())
+                .and_then(|parsed| {
+                    policy
+                        .authorize_subscribe(session.subject(), parsed)
+                        .map_err(|denied| denied.rule.to_string())
+                });
+            if let Err(rule) = verdict {
+                lost.push((filter.into(), rule));
+            }
+        }
+        let subject = moat_policy::Subject {
+            identity: &session.identity,
+            client_id: &session.client_id,
+        };
+        let unqueued = session.outbound.as_mut().map_or(0, |outbound| {
+            outbound.retain_queued(|parcel| {
+                TopicName::new(parcel.message.topic(), &limits.packet)
+                    .is_ok_and(|topic| policy.may_receive(subject, topic))
+            })
+        });
+        (lost, unqueued)
+    }
+}
+
+/// The event for messages a session will not get.
+pub(super) fn dropped(session: &Session, count: u64, cause: &str) -> Event {
+    Event::MessagesDropped {
+        identity: session.identity.name.to_string(),
+        client_id: session.client_id.to_string(),
+        count,
+        cause: cause.to_owned(),
+    }
+}

@@ -1,0 +1,68 @@
+//! UNSUBSCRIBE from a client.
+
+use moat_codec::{ReasonCode, UnsubAck, Unsubscribe};
+
+use super::receive::{Next, Violation};
+use super::{PeerMessage, Shard};
+use crate::effects::Effects;
+use crate::session::SessionIndex;
+
+impl Shard {
+    /// Handles an UNSUBSCRIBE [MQTT-3.10.4-1], [MQTT-3.10.4-4].
+    pub(super) fn on_unsubscribe(
+        &mut self,
+        at: SessionIndex,
+        unsubscribe: &Unsubscribe<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let mut reasons = Vec::new();
+        for filter in unsubscribe.filters() {
+            let existed = self.remove_subscription(at, filter.as_str(), fx);
+            let reason = if existed {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
+            };
+            reasons.push(reason);
+        }
+        self.say(at, fx, |version, out| {
+            let unsuback = UnsubAck::new(unsubscribe.packet_id, &reasons);
+            // One byte per filter of a packet that fitted: it cannot fail to encode.
+            let _written = unsuback.encode(version, out);
+        });
+        Ok(Next::Continue)
+    }
+
+    /// Takes one filter from a session. Returns whether it was there.
+    pub(super) fn remove_subscription(
+        &mut self,
+        at: SessionIndex,
+        filter: &str,
+        fx: &mut Effects,
+    ) -> bool {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return false;
+        };
+        if !session.subscriptions.remove(filter) {
+            return false;
+        }
+        self.forget_subscription(at, filter, fx);
+        true
+    }
+
+    /// Takes one filter from the routing, when the session no longer has it.
+    pub(super) fn forget_subscription(&mut self, at: SessionIndex, filter: &str, fx: &mut Effects) {
+        self.residents.subscriptions.remove(filter, &at);
+        if self.interest.remove(filter) {
+            for shard in self.topology.shards().filter(|shard| *shard != self.id) {
+                fx.tell(
+                    shard,
+                    PeerMessage::Interest {
+                        filter: filter.into(),
+                        ticket: None,
+                    },
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Where events are handed in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::SystemTime;
+
+use crate::catalogue::Level;
+use crate::table::Event;
+
+/// The most events that wait for the writer. More are dropped and counted.
+pub const EVENT_QUEUE_MAX: usize = 65_536;
+
+/// The most events a test can leave unread with [`EventSender::collect`]. More are dropped.
+pub const COLLECTED_EVENTS_MAX: usize = 16_384;
+
+/// Hands events to the log. Cheap to clone, usable from every thread, never blocks.
+#[derive(Clone)]
+pub struct EventSender {
+    sink: Sink,
+}
+
+#[derive(Clone)]
+enum Sink {
+    /// To the writer of a log.
+    Queue(Arc<Queue>),
+    /// To a test that reads the events.
+    Collect(SyncSender<Event>),
+    /// To nobody.
+    Discard,
+}
+
+/// The sending side of the queue in front of a writer.
+pub(crate) struct Queue {
+    pub(crate) entries: SyncSender<Entry>,
+    /// Events lost since the writer last said so.
+    pub(crate) dropped: AtomicU64,
+    /// Events above this level are not queued.
+    pub(crate) level: Level,
+}
+
+/// What the writer takes from the queue.
+pub(crate) enum Entry {
+    /// Boxed, so that the queue's slots, which exist from the start, stay small.
+    Event(Box<(SystemTime, Event)>),
+    /// Nothing to write: the writer is to look at what its handle asks for.
+    Wake,
+}
+
+impl EventSender {
+    pub(crate) fn queue(queue: Arc<Queue>) -> Self {
+        Self {
+            sink: Sink::Queue(queue),
+        }
+    }
+
+    /// A sender whose events go nowhere, for tests and tools.
+    pub fn discard() -> Self {
+        Self {
+            sink: Sink::Discard,
+        }
+    }
+
+    /// A sender whose events, of every level, come out of the receiver, for tests.
+    pub fn collect() -> (Self, Receiver<Event>) {
+        let (sender, receiver) = sync_channel(COLLECTED_EVENTS_MAX);
+        let sink = Sink::Collect(sender);
+        (Self { sink }, receiver)
+    }
+
+    /// Hands in an event. If the queue is full it is dropped, and the next line written says how many were.
+    pub fn send(&self, event: Event) {
+        match &self.sink {
+            Sink::Queue(queue) => queue.push(event),
+            // A test that reads no more has seen what it wanted.
+            Sink::Collect(sender) => drop(sender.try_send(event)),
+            Sink::Discard => {}
+        }
+    }
+
+    /// Whether events of this level are written at all: lets a caller skip making one.
+    pub fn wants(&self, level: Level) -> bool {
+        match &self.sink {
+            Sink::Queue(queue) => level <= queue.level,
+            Sink::Collect(_) => true,
+            Sink::Discard => false,
+        }
+    }
+}
+
+impl Queue {
+    fn push(&self, event: Event) {
+        if event.meta().level > self.level {
+            return;
+        }
+        let entry = Entry::Event(Box::new((SystemTime::now(), event)));
+        match self.entries.try_send(entry) {
+            Ok(()) => {}
+            // After the stop of the log nobody is left to tell.
+            Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for EventSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sink = match self.sink {
+            Sink::Queue(_) => "log",
+            Sink::Collect(_) => "collect",
+            Sink::Discard => "discard",
+        };
+        f.debug_tuple("EventSender").field(&sink).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reloaded(what: &str) -> Event {
+        Event::ReloadSucceeded { what: what.into() }
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let (entries, receiver) = sync_channel(EVENT_QUEUE_MAX);
+        let queue = Arc::new(Queue {
+            entries,
+            dropped: AtomicU64::new(0),
+            level: Level::Info,
+        });
+        let sender = EventSender::queue(Arc::clone(&queue));
+        for _ in 0..EVENT_QUEUE_MAX {
+            sender.send(Event::ServerStopped {});
+        }
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 0);
+        sender.send(reloaded("lost"));
+        sender.send(reloaded("lost"));
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 2);
+        drop(receiver);
+    }
+
+    #[test]
+    fn the_level_filters_before_the_queue() {
+        let (entries, receiver) = sync_channel(2);
+        let queue = Queue {
+            entries,
+            dropped: AtomicU64::new(0),
+            level: Level::Error,
+        };
+        let sender = EventSender::queue(Arc::new(queue));
+        sender.send(reloaded("policy"));
+        assert!(receiver.try_recv().is_err());
+        sender.send(Event::EventsDropped { count: 1 });
+        assert!(receiver.try_recv().is_ok());
+        assert!(sender.wants(Level::Error) && !sender.wants(Level::Warning));
+    }
+
+    #[test]
+    fn collected_events_come_out_in_order() {
+        let (sender, events) = EventSender::collect();
+        sender.clone().send(reloaded("policy"));
+        sender.send(reloaded("users"));
+        drop(sender);
+        let events: Vec<_> = events.iter().collect();
+        assert_eq!(events, [reloaded("policy"), reloaded("users")]);
+    }
+
+    #[test]
+    fn collecting_more_than_the_limit_does_not_block() {
+        let (sender, events) = EventSender::collect();
+        for _ in 0..=COLLECTED_EVENTS_MAX {
+            sender.send(Event::ServerStopped {});
+        }
+        drop(sender);
+        assert_eq!(events.iter().count(), COLLECTED_EVENTS_MAX);
+    }
+}

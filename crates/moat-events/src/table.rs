@@ -1,0 +1,321 @@
+//! The table of events: the place to add one.
+
+use std::net::SocketAddr;
+
+use crate::catalogue::{EventMeta, Field, FieldMeta, Level, Value, events};
+
+events! {
+    /// The broker has opened its listeners and serves.
+    ServerStarted = "server.started", Notice, audited {
+        /// The version of moat.
+        version: String,
+        /// The number of packet threads.
+        shards: u64,
+    }
+
+    /// A listener accepts connections.
+    ListenerOpened = "listener.opened", Notice, unaudited {
+        /// The name of the listener.
+        listener: String,
+        /// The address it listens on.
+        address: SocketAddr,
+        /// `tls` or `tcp`.
+        protocol: String,
+        /// `off`, `requested` or `required`: whether clients are asked for a certificate.
+        client_auth: String,
+    }
+
+    /// A listener lets everybody in without an identity, as it was told to.
+    AnonymousListener = "listener.anonymous", Warning, audited {
+        /// The name of the listener.
+        listener: String,
+        /// The address it listens on.
+        address: SocketAddr,
+    }
+
+    /// The broker was asked to stop and closes its connections.
+    ServerStopping = "server.stopping", Notice, audited {
+        /// Who or what asked for it, for example `SIGTERM`.
+        reason: String,
+    }
+
+    /// The broker has closed everything and exits.
+    ServerStopped = "server.stopped", Notice, audited {}
+
+    /// The process has given up the rights it started with.
+    PrivilegesDropped = "server.privileges_dropped", Notice, audited {
+        /// The user it became, if one is configured.
+        user: Option<String>,
+        /// What was given up.
+        detail: String,
+    }
+
+    /// A client has an identity and a session: its CONNECT was answered with success.
+    ClientConnected = "client.connected", Notice, audited {
+        /// The identity of the client.
+        identity: String,
+        /// What proved the identity: `certificate`, `password` or `anonymous`.
+        source: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+        /// The name of the listener.
+        listener: String,
+        /// The protocol version: `3.1`, `3.1.1` or `5.0`.
+        version: String,
+        /// Whether the client asked for a new session.
+        clean_start: bool,
+        /// Whether an earlier session goes on.
+        session_present: bool,
+        /// The keep alive in force in seconds, 0 for none.
+        keep_alive_secs: u64,
+        /// The TLS version and cipher suite, absent on a plain listener.
+        tls: Option<String>,
+    }
+
+    /// A connected client is gone.
+    ClientDisconnected = "client.disconnected", Notice, audited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+        /// Why the connection ended.
+        reason: String,
+        /// The MQTT 5.0 reason code that says the same, whichever version the client speaks.
+        reason_code: u64,
+    }
+
+    /// A connection was closed before its CONNECT was accepted: a limit, a time-out or malformed bytes.
+    ConnectionRefused = "connection.refused", Info, unaudited {
+        /// The address of the peer.
+        address: SocketAddr,
+        /// The name of the listener.
+        listener: String,
+        /// Which rule or limit refused it.
+        reason: String,
+    }
+
+    /// A TLS handshake did not complete.
+    TlsHandshakeFailed = "tls.handshake_failed", Info, unaudited {
+        /// The address of the peer.
+        address: SocketAddr,
+        /// The name of the listener.
+        listener: String,
+        /// What went wrong.
+        error: String,
+    }
+
+    /// A client could not prove who it is.
+    AuthenticationFailed = "authentication.failed", Warning, audited {
+        /// The name the client tried, if it gave one.
+        identity: Option<String>,
+        /// The client id it sent.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+        /// The name of the listener.
+        listener: String,
+        /// How it tried: `certificate`, `password` or `none`.
+        method: String,
+        /// Why it was refused; more than the client was told.
+        reason: String,
+    }
+
+    /// A publish was refused by the policy.
+    PublishDenied = "publish.denied", Warning, audited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+        /// The topic of the message.
+        topic: String,
+        /// The rule that decided, with file and line.
+        rule: String,
+    }
+
+    /// A message was delivered but not kept as the retained one of its topic, because a limit was reached.
+    RetainRefused = "retain.refused", Warning, audited {
+        /// The identity of the publisher.
+        identity: String,
+        /// The topic of the message.
+        topic: String,
+        /// The configuration key of the limit.
+        limit: String,
+    }
+
+    /// A subscription was refused by the policy.
+    SubscribeDenied = "subscribe.denied", Warning, audited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+        /// The topic filter the client asked for.
+        filter: String,
+        /// The rule that decided, with file and line.
+        rule: String,
+    }
+
+    /// A will was refused by the policy, and its CONNECT with it.
+    WillDenied = "will.denied", Warning, audited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+        /// The topic of the will.
+        topic: String,
+        /// The rule that decided, with file and line.
+        rule: String,
+    }
+
+    /// A will was published because its client is gone.
+    WillPublished = "will.published", Info, unaudited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The topic of the will.
+        topic: String,
+    }
+
+    /// A connected client broke the protocol and is disconnected.
+    ProtocolViolation = "protocol.violation", Info, unaudited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+        /// What was wrong.
+        error: String,
+        /// The MQTT 5.0 reason code for it.
+        reason_code: u64,
+    }
+
+    /// A session moved to a newer connection of the same identity and client id.
+    SessionTakenOver = "session.taken_over", Notice, audited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the connection that is closed.
+        address: SocketAddr,
+        /// The address of the connection that has the session now.
+        by: SocketAddr,
+    }
+
+    /// The session of an absent client has ended.
+    SessionExpired = "session.expired", Info, unaudited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// How many messages it still had queued.
+        queued: u64,
+    }
+
+    /// A subscription was removed because the policy no longer allows it.
+    SubscriptionRemoved = "subscription.removed", Warning, audited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The topic filter.
+        filter: String,
+        /// The rule that decided, with file and line.
+        rule: String,
+    }
+
+    /// Messages for a client were dropped.
+    MessagesDropped = "messages.dropped", Warning, unaudited {
+        /// The identity of the receiver.
+        identity: String,
+        /// The client id of the receiver.
+        client_id: String,
+        /// How many since the last such event.
+        count: u64,
+        /// The limit or rule that dropped them.
+        cause: String,
+    }
+
+    /// A client publishes faster than it may and is slowed down.
+    PublishRateExceeded = "publish.rate_exceeded", Warning, unaudited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+    }
+
+    /// A file was read again and is in force.
+    ReloadSucceeded = "reload.succeeded", Notice, audited {
+        /// What was read: `policy`, `certificates` or `users`.
+        what: String,
+    }
+
+    /// A file was read again and is wrong; what was in force stays in force.
+    ReloadFailed = "reload.failed", Error, audited {
+        /// What was read: `policy`, `certificates` or `users`.
+        what: String,
+        /// What is wrong with it, with file and line.
+        error: String,
+    }
+
+    /// A certificate the broker uses ends soon.
+    CertificateExpiring = "certificate.expiring", Warning, unaudited {
+        /// The subject of the certificate.
+        subject: String,
+        /// How many whole days are left, 0 if it has ended.
+        days_left: u64,
+        /// The file it is in.
+        path: String,
+    }
+
+    /// A device got a certificate from the broker's CA.
+    DeviceCertificateIssued = "device.certificate_issued", Notice, audited {
+        /// The name of the device, which is its identity.
+        name: String,
+        /// The serial number in hexadecimal.
+        serial: String,
+        /// When the certificate ends, as RFC 3339.
+        not_after: String,
+    }
+
+    /// A user of the password file was added, changed or removed.
+    UserChanged = "user.changed", Notice, audited {
+        /// The name of the user.
+        name: String,
+        /// `added`, `password changed` or `removed`.
+        change: String,
+    }
+
+    /// Somebody used the admin API.
+    AdminRequest = "admin.request", Info, audited {
+        /// The HTTP method.
+        method: String,
+        /// The path, without the query.
+        path: String,
+        /// Who asked: the address, or the user id at the other end of the Unix socket.
+        peer: String,
+        /// The HTTP status it was answered with, or why it was refused.
+        outcome: String,
+    }
+
+    /// The log file was closed and opened again under its name.
+    LogReopened = "log.reopened", Notice, unaudited {}
+
+    /// Events were lost because they came faster than the log could be written.
+    EventsDropped = "events.dropped", Error, audited {
+        /// How many since the last such event.
+        count: u64,
+    }
+}

@@ -1,0 +1,1 @@
+//! Raw clients, hostile clients and brokers in a box, for tests only.

@@ -1,0 +1,55 @@
+//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`. No shell scripts.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool speaks to a person"
+)]
+
+mod generate;
+mod install;
+mod test;
+mod tests_run;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test          everything CI checks: format, lints, tidy, generated files, docs, tests, end to end
+  gen           write the generated files
+  gen --check   fail if a generated file is not what `gen` would write
+  tidy          check the rules of the house that no other tool knows
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = root();
+    let result = match words.as_slice() {
+        ["test"] => test::run(&root),
+        ["gen"] => generate::write(&root),
+        ["gen", "--check"] => generate::check(&root),
+        ["tidy"] => tidy::run(&root),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the repository: this crate's folder is in it.
+fn root() -> PathBuf {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    here.parent().unwrap_or(Path::new(".")).to_owned()
+}

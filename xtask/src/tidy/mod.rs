@@ -1,0 +1,67 @@
+//! `cargo xtask tidy`: the rules of the house that no other tool knows.
+
+mod dependencies;
+mod sources;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A text file of the repository.
+pub(crate) struct SourceFile {
+    /// The path from the root, with `/`.
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+/// Checks everything and fails with all that is wrong.
+pub(crate) fn run(root: &Path) -> Result<(), String> {
+    let files = text_files(root)?;
+    let mut wrong = dependencies::check(&files);
+    wrong.extend(sources::check(&files));
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    wrong.sort();
+    Err(format!(
+        "{}\ntidy: {} to put right",
+        wrong.join("\n"),
+        wrong.len()
+    ))
+}
+
+/// Every text file git knows or would know.
+fn text_files(root: &Path) -> Result<Vec<SourceFile>, String> {
+    let listed = Command::new("git")
+        .args([
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "-z",
+        ])
+        .current_dir(root)
+        .output()
+        .map_err(|error| format!("cannot run git to list the files: {error}"))?;
+    if !listed.status.success() {
+        return Err(format!(
+            "git cannot list the files: {}",
+            String::from_utf8_lossy(&listed.stderr)
+        ));
+    }
+    let names = String::from_utf8_lossy(&listed.stdout);
+    let read = |name: &str| {
+        // Removed but not yet committed, a symbolic link to a folder, or not text: nothing to check.
+        fs::read_to_string(root.join(name))
+            .ok()
+            .map(|text| SourceFile {
+                path: name.to_owned(),
+                text,
+            })
+    };
+    Ok(names
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .filter_map(read)
+        .collect())
+}
