@@ -199,7 +199,7 @@ fn parse_bytes(text: &str) -> Result<Vec<u8>, &'static str> {
 }
 
 fn parse_hex(text: &str, bytes: &mut Vec<u8>) -> Result<(), &'static str> {
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return Err("bytes have two hexadecimal digits each");
     }
     for pair in text.as_bytes().chunks(2) {

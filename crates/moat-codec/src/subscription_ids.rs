@@ -110,3 +110,23 @@ impl fmt::Debug for SubscriptionIds<'_> {
         f.debug_list().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_is_what_is_left() {
+        // Identifier 1, a user property between, identifier 128.
+        let block = [0x0B, 1, 0x26, 0, 1, b'k', 0, 1, b'v', 0x0B, 0x80, 1];
+        let list = [NonZeroU32::MIN, NonZeroU32::MIN.saturating_add(127)];
+        for mut ids in [
+            SubscriptionIds::in_block(&block, 2),
+            SubscriptionIds::new(&list),
+        ] {
+            assert_eq!((ids.len(), ids.next()), (2, Some(1)));
+            assert_eq!((ids.len(), ids.next()), (1, Some(128)));
+            assert_eq!((ids.is_empty(), ids.next()), (true, None));
+        }
+    }
+}

@@ -413,6 +413,11 @@ proptest! {
             });
         }
     }
+}
+
+proptest! {
+    // Cheap, and needs many cases to come past the first field.
+    #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
     fn any_bytes_never_panic(

@@ -57,7 +57,7 @@ impl Default for Limits {
             retained_per_identity_max: 1000,
             topic_alias_max: 10,
             out_buffer_bytes_max: 1 << 20,
-            packets_per_turn_max: 256,
+            packets_per_turn_max: 1024,
             peer_outbox_messages_max: 65_536,
         }
     }

@@ -1,1 +1,25 @@
 //! Raw clients, hostile clients and brokers in a box, for tests only.
+//!
+//! - [`raw`]: a blocking client that sends any bytes, over TCP and TLS.
+//! - [`mqtt`]: what a well-behaved client says, on top of it.
+//! - [`broker`]: a broker in this process, on ports the kernel chose.
+//! - [`process`]: the `moat` program as a child process.
+//! - [`certs`]: certificate authorities, servers and devices, good and bad.
+//!
+//! Everything panics when something is not as expected, with what was there instead: a test has nothing
+//! better to do with an error.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "only tests use this crate, and a panic is how a test fails"
+)]
+
+pub mod broker;
+pub mod certs;
+pub mod mqtt;
+pub mod process;
+pub mod raw;
+
+pub use broker::TestBroker;
+pub use process::MoatProcess;
+pub use raw::RawClient;

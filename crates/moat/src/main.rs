@@ -1,1 +1,72 @@
-fn main() {}
+//! moat: an MQTT broker that starts encrypted, authenticated and least-privileged.
+//!
+//! This file is the wiring diagram of the program; [`command::start`] is the one of the broker.
+//!
+//! # Layout
+//! - `cli`: the command line. `command`: one file for each command. `output`, `exit`, `banner`: what people see.
+//! - `config_file`, `limits`, `tls_files`, `policy_files`: from the configuration to what the other crates take.
+//! - `data_folder`, `first_start`: the folder everything is in, and how it comes to be.
+//! - `account`, `privileges`: who the process is, and what it gives up.
+//! - `service`: the service plane of a running broker: signals, reload, admin socket.
+//! - `admin_client`: the other end of the admin socket. `client`: the MQTT client of `pub` and `sub`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+mod account;
+mod admin_client;
+mod admin_socket;
+mod banner;
+mod cli;
+mod client;
+mod command;
+mod config_file;
+mod data_folder;
+mod exit;
+mod first_start;
+mod limits;
+mod output;
+mod policy_files;
+mod privileges;
+mod service;
+mod tls_files;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, DeviceCommand, UserCommand};
+use crate::exit::Failure;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let Cli {
+        data,
+        json,
+        command,
+    } = Cli::parse();
+    let output = Output::new(json);
+    let place = data.into();
+    let done: Result<(), Failure> = match command {
+        Command::Start(args) => command::start::run(&args, &place, &output),
+        Command::Check(args) => command::check::run(&args, &place, &output),
+        Command::Status => command::status::run(&place, &output),
+        Command::Device(DeviceCommand::Add(args)) => {
+            command::device_add::run(&args, &place, &output)
+        }
+        Command::User(UserCommand::Add(args)) => command::user_add::run(&args, &place, &output),
+        Command::User(UserCommand::Passwd(args)) => {
+            command::user_passwd::run(&args, &place, &output)
+        }
+        Command::Pub(args) => return command::publish::run(&args, &output),
+        Command::Sub(args) => return command::subscribe::run(&args, &output),
+        Command::Completions(args) => command::completions::run(&args, &output),
+        Command::Man(args) => command::man::run(&args, &output),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}

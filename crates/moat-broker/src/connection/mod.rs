@@ -12,7 +12,7 @@ use moat_core::Time;
 use moat_core::session::{Opening, SessionIndex};
 use moat_policy::Identity;
 
-pub use read::{Ended, Filled, READ_BYTES_MAX};
+pub use read::{Discarded, Ended, Filled, READ_BYTES_MAX};
 pub use write::{Flushed, Wire};
 
 use crate::admission::Permit;

@@ -32,7 +32,30 @@ pub enum Ended {
     Tls(TlsError),
 }
 
+/// What reading a closing connection gave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Discarded {
+    /// The peer has not closed its side yet.
+    Open,
+    /// It has, or the socket is of no more use.
+    Ended,
+}
+
 impl Connection {
+    /// Reads once and throws away what came, undecrypted: only the end of it matters.
+    pub fn discard(&mut self, buffer: &mut [u8]) -> Discarded {
+        match self.socket.read(buffer) {
+            Ok(0) => Discarded::Ended,
+            Ok(_) => Discarded::Open,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.ready.readable = false;
+                Discarded::Open
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Discarded::Open,
+            Err(_) => Discarded::Ended,
+        }
+    }
+
     /// Reads once, or goes on with what a layer left behind, and decrypts.
     ///
     /// Edge-triggered rule: `ready.readable` falls only when the kernel said that there is no more:

@@ -26,6 +26,8 @@ impl EventLoop {
         connection.stage = Stage::Closing;
         connection.input = Vec::new();
         connection.paused = None;
+        connection.ready.layer = false;
+        connection.ready.input = false;
         connection.deadline = deadline;
         let sealed = connection.seal_last(bytes);
         if sealed.is_err() || connection.wire.is_empty() {

@@ -60,7 +60,7 @@ impl EventLoop {
     /// [MQTT-3.1.2-1], [MQTT-3.1.4-1].
     fn malformed(&mut self, id: ConnId, bytes: &[u8], error: &DecodeError) {
         let reason = error.reason();
-        match claimed_version(bytes) {
+        match Connect::peek_version(bytes) {
             // A 3.x CONNACK has a code for these three only (3.1.1 section 3.2.2.3).
             Some(version) if version.is_v5() || has_v3_code(reason) => {
                 self.refuse(id, version, reason, &error.to_string());
@@ -347,25 +347,4 @@ fn fresh_client_id() -> Box<str> {
         id.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
     }
     id.into_boxed_str()
-}
-
-/// The version that the first bytes of a CONNECT claim, to refuse it in its own language.
-fn claimed_version(bytes: &[u8]) -> Option<Version> {
-    if bytes.first() != Some(&0x10) {
-        return None;
-    }
-    // One to four bytes of remaining length, then the protocol name with its length, then the level.
-    let length_bytes = 1 + bytes
-        .iter()
-        .skip(1)
-        .take(3)
-        .take_while(|byte| **byte & 0x80 != 0)
-        .count();
-    let rest = bytes.get(1 + length_bytes..)?;
-    match rest {
-        [0, 4, b'M', b'Q', b'T', b'T', 5, ..] => Some(Version::V5),
-        [0, 4, b'M', b'Q', b'T', b'T', _, ..] => Some(Version::V311),
-        [0, 6, b'M', b'Q', b'I', b's', b'd', b'p', ..] => Some(Version::V31),
-        _ => None,
-    }
 }

@@ -24,6 +24,8 @@ impl EventLoop {
                     }
                     self.settle();
                 }
+                // Dropped, and so closed: nobody comes in any more.
+                Envelope::Connection(_) if self.stopping.is_some() => {}
                 Envelope::Connection(connection) => {
                     let arriving = matches!(connection.stage, Stage::Arriving(..));
                     if let (Some(id), true) = (self.adopt(connection), arriving) {

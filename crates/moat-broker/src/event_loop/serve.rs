@@ -5,7 +5,7 @@ use moat_core::shard::{Pause, Then};
 use moat_events::Event;
 
 use super::EventLoop;
-use crate::connection::{Ended, Filled, PREAUTH_INPUT_BYTES_MAX, Paused, Stage};
+use crate::connection::{Discarded, Ended, Filled, PREAUTH_INPUT_BYTES_MAX, Paused, Stage};
 
 impl EventLoop {
     /// Reads once and handles what came, or goes on with what an earlier turn left.
@@ -23,6 +23,12 @@ impl EventLoop {
         let Some(connection) = self.connection(id) else {
             return;
         };
+        if matches!(connection.stage, Stage::Closing) {
+            if connection.discard(buffer) == Discarded::Ended {
+                self.drop_connection(id);
+            }
+            return;
+        }
         if connection.ready.input && connection.paused.is_none() {
             connection.ready.input = false;
             self.digest(id, &[]);

@@ -12,7 +12,7 @@ mod sync {
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use doorbell::Doorbell;
@@ -58,6 +58,14 @@ struct Shared {
     messages_max: usize,
     bell: Doorbell,
     waker: mio::Waker,
+    /// The receiving side is gone.
+    ended: AtomicBool,
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The sending side; any number of them.
@@ -77,6 +85,7 @@ pub fn inbox(waker: mio::Waker, messages_max: usize) -> (InboxSender, Inbox) {
         messages_max,
         bell: Doorbell::default(),
         waker,
+        ended: AtomicBool::new(false),
     });
     (InboxSender(Arc::clone(&shared)), Inbox(shared))
 }
@@ -102,10 +111,13 @@ impl InboxSender {
         Ok(())
     }
 
-    /// Sends what must not be lost, waiting for room if need be. For threads of the service plane
-    /// only: a shard never waits.
+    /// Sends what must not be lost, waiting for room if need be, unless the shard has ended. For
+    /// threads of the service plane only: a shard never waits.
     pub fn send_waiting(&self, mut envelope: Envelope) {
         while let Err(refused) = self.send(envelope) {
+            if self.0.ended.load(Ordering::Relaxed) {
+                return;
+            }
             envelope = *refused;
             std::thread::yield_now();
         }
@@ -189,6 +201,14 @@ mod tests {
         let (sender, _inbox, _poll) = pair(10);
         assert!(sender.send(batch(11)).is_ok());
         assert!(sender.send(batch(1)).is_err());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_shard_that_has_ended() {
+        let (sender, inbox, _poll) = pair(1);
+        sender.send_waiting(batch(1));
+        drop(inbox);
+        sender.send_waiting(batch(1));
     }
 
     #[test]

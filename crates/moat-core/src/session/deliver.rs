@@ -122,7 +122,6 @@ impl Session {
                 return pumped;
             }
         }
-        pumped.more = true;
         pumped
     }
 }
@@ -136,8 +135,6 @@ pub struct Pumped {
     pub dropped: u64,
     /// Messages whose time had passed.
     pub expired: u64,
-    /// Whether it stopped for the sake of others only.
-    pub more: bool,
 }
 
 impl Link {

@@ -139,24 +139,23 @@ impl Shard {
         }
     }
 
-    /// The out-buffer of `at` has drained: sends what waited for room. Returns whether there is
-    /// something to flush.
-    pub fn flushed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) -> bool {
-        self.pump(at, now, fx)
+    /// The out-buffer of `at` has drained: sends what waited for room, which makes it dirty again.
+    pub fn flushed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+        self.pump(at, now, fx);
     }
 
     /// Sends what a session is owed and marks its connection dirty if there is something to flush.
-    fn pump(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) -> bool {
+    fn pump(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         let residents = &mut self.residents;
         let Some(session) = residents.sessions.get_mut(at.get()) else {
-            return false;
+            return;
         };
         let drained = session
             .outbound
             .as_ref()
             .is_none_or(|outbound| outbound.is_drained());
         if drained {
-            return false;
+            return;
         }
         let silent = session
             .link
@@ -174,12 +173,11 @@ impl Shard {
             ));
         }
         let Some(link) = session.link.as_ref() else {
-            return false;
+            return;
         };
         if silent && !link.out.is_empty() {
             fx.dirty.push(link.conn);
         }
-        !link.out.is_empty()
     }
 
     /// Appends bytes for a client by `write` and marks its connection dirty.

@@ -1,0 +1,335 @@
+//! A blocking client that sends any bytes, over TCP and TLS.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moat_codec::{Framed, Limits, Packet, Version, frame};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::certs::Credential;
+
+/// How long an answer may take. It costs a passing test nothing, and a loaded machine needs it.
+pub const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Bytes one read takes at most.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// A TCP socket that can be told to send each byte in a segment of its own.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    byte_by_byte: bool,
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = if self.byte_by_byte { bytes.len().min(1) } else { bytes.len() };
+        self.stream.write(&bytes[..count])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+enum Stream {
+    Plain(Socket),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+/// A client that knows nothing about MQTT but where packets end.
+pub struct RawClient {
+    stream: Stream,
+    /// The version packets are written and read in.
+    pub version: Version,
+    /// Received; packets up to `used` were handed out.
+    input: Vec<u8>,
+    used: usize,
+    deadline: Duration,
+}
+
+/// How to connect by TLS.
+#[derive(Clone, Default)]
+pub struct TlsOptions<'a> {
+    /// The authorities the server's certificate may come from, PEM.
+    pub ca_pem: &'a str,
+    /// The client's certificate.
+    pub credential: Option<&'a Credential>,
+    /// The name the server's certificate must have; `localhost` when `None`.
+    pub server_name: Option<&'a str>,
+    /// Send the handshake one byte at a time.
+    pub byte_by_byte: bool,
+}
+
+impl RawClient {
+    /// Connects by plain TCP and speaks 5.0.
+    #[must_use]
+    pub fn connect(address: SocketAddr) -> Self {
+        Self::over(Stream::Plain(Socket { stream: tcp(address, None), byte_by_byte: false }))
+    }
+
+    /// Connects by plain TCP with a small receive buffer, so that a peer which is not read is soon blocked.
+    #[must_use]
+    pub fn connect_with_receive_buffer(address: SocketAddr, bytes: usize) -> Self {
+        Self::over(Stream::Plain(Socket { stream: tcp(address, Some(bytes)), byte_by_byte: false }))
+    }
+
+    /// Connects by TLS and completes the handshake.
+    ///
+    /// # Errors
+    /// The alert or the verifier's error. In TLS 1.3 a refused client certificate shows only with the
+    /// first read.
+    pub fn connect_tls(address: SocketAddr, options: &TlsOptions<'_>) -> io::Result<Self> {
+        Self::tls_over(tcp(address, None), options)
+    }
+
+    /// As [`Self::connect_tls`], with a small receive buffer.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect_tls_with_receive_buffer(
+        address: SocketAddr,
+        options: &TlsOptions<'_>,
+        bytes: usize,
+    ) -> io::Result<Self> {
+        Self::tls_over(tcp(address, Some(bytes)), options)
+    }
+
+    fn tls_over(stream: TcpStream, options: &TlsOptions<'_>) -> io::Result<Self> {
+        let name = ServerName::try_from(options.server_name.unwrap_or("localhost").to_owned()).unwrap();
+        let connection = ClientConnection::new(Arc::new(client_config(options)), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, Socket { stream, byte_by_byte: options.byte_by_byte });
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self::over(Stream::Tls(Box::new(stream))))
+    }
+
+    fn over(stream: Stream) -> Self {
+        RawClient { stream, version: Version::V5, input: Vec::new(), used: 0, deadline: DEADLINE }
+    }
+
+    /// The client's own address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.tcp().local_addr().unwrap()
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// From now on, every byte on the wire goes into a segment of its own, or no longer.
+    pub fn byte_by_byte(&mut self, yes: bool) {
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.byte_by_byte = yes,
+            Stream::Tls(stream) => stream.sock.byte_by_byte = yes,
+        }
+    }
+
+    /// Sends bytes as one write; by TLS, in as few records as possible.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
+    }
+
+    /// Sends bytes as one write; by TLS, in as few records as possible.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).unwrap_or_else(|error| panic!("sending {} bytes: {error}", bytes.len()));
+    }
+
+    /// Sends bytes one at a time: each in a segment, by TLS in a record, of its own.
+    pub fn send_slowly(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.send(std::slice::from_ref(byte));
+        }
+    }
+
+    /// Encodes and sends a packet.
+    pub fn send_packet(&mut self, packet: &Packet<'_>) {
+        let bytes = encode(packet, self.version);
+        self.send(&bytes);
+    }
+
+    /// The bytes of the next packet, or `None` when the peer has closed the connection.
+    pub fn next_packet(&mut self) -> Option<Vec<u8>> {
+        let until = Instant::now() + self.deadline;
+        loop {
+            let rest = &self.input[self.used..];
+            match frame(rest, &Limits::generous()) {
+                Ok(Framed::Complete { total, .. }) => {
+                    let packet = rest[..total].to_vec();
+                    self.used += total;
+                    return Some(packet);
+                }
+                Ok(Framed::Incomplete { .. }) => {}
+                Err(error) => panic!("the peer sent no packet: {error}; bytes: {:02x?}", head(rest)),
+            }
+            self.input.drain(..std::mem::take(&mut self.used));
+            if !self.fill(until) {
+                assert!(self.input.is_empty(), "closed within a packet: {:02x?}", head(&self.input));
+                return None;
+            }
+        }
+    }
+
+    /// The bytes of the next packet.
+    #[must_use]
+    pub fn read_packet(&mut self) -> Vec<u8> {
+        self.next_packet().expect("a packet, but the connection is closed")
+    }
+
+    /// Receives the next packet and shows it to `look`.
+    pub fn recv<T>(&mut self, look: impl FnOnce(Packet<'_>) -> T) -> T {
+        let bytes = self.read_packet();
+        look(decode(&bytes, self.version))
+    }
+
+    /// Fails unless the peer closes the connection without sending another packet.
+    pub fn expect_closed(&mut self) {
+        if let Some(bytes) = self.next_packet() {
+            panic!("not closed, but: {:?}", decode(&bytes, self.version));
+        }
+    }
+
+    /// All bytes until the peer closes or resets the connection, those already received included.
+    #[must_use]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let until = Instant::now() + self.deadline;
+        self.input.drain(..std::mem::take(&mut self.used));
+        while self.fill(until) {}
+        std::mem::take(&mut self.input)
+    }
+
+    /// Closes this side only (FIN), by TLS after a `close_notify`.
+    pub fn half_close(&mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        }
+        self.tcp().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Closes this side only (FIN), by TLS without a word.
+    pub fn half_close_rudely(&mut self) {
+        self.tcp().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// How long an answer may take from now on.
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Plain(socket) => &socket.stream,
+            Stream::Tls(stream) => &stream.sock.stream,
+        }
+    }
+
+    /// Reads once. Returns false at the end of the peer's side.
+    fn fill(&mut self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        self.tcp().set_read_timeout(Some(left)).unwrap();
+        let mut buffer = [0; READ_BYTES_MAX];
+        let read = match &mut self.stream {
+            Stream::Plain(socket) => socket.read(&mut buffer),
+            Stream::Tls(stream) => stream.read(&mut buffer),
+        };
+        match read {
+            Ok(0) => false,
+            Ok(count) => {
+                self.input.extend_from_slice(&buffer[..count]);
+                true
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof => false,
+                ErrorKind::Interrupted => true,
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                    panic!("no answer within {:?}; so far: {:02x?}", self.deadline, head(&self.input))
+                }
+                // A fatal alert ends the connection.
+                ErrorKind::InvalidData => false,
+                _ => panic!("reading: {error}"),
+            },
+        }
+    }
+}
+
+/// The bytes of a packet.
+#[must_use]
+pub fn encode(packet: &Packet<'_>, version: Version) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packet.encode(version, &mut bytes).unwrap();
+    bytes
+}
+
+/// The packet of some bytes.
+#[must_use]
+pub fn decode(bytes: &[u8], version: Version) -> Packet<'_> {
+    Packet::decode(bytes, version, &Limits::generous())
+        .unwrap_or_else(|error| panic!("the peer sent a bad packet: {error}; bytes: {:02x?}", head(bytes)))
+}
+
+fn head(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(64)]
+}
+
+fn tcp(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )
+    .unwrap();
+    if let Some(bytes) = receive_buffer {
+        // Before connecting, since the window is negotiated then.
+        socket.set_recv_buffer_size(bytes).unwrap();
+    }
+    socket.connect(&address.into()).unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+fn client_config(options: &TlsOptions<'_>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(options.ca_pem.as_bytes()) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    match options.credential {
+        None => builder.with_no_client_auth(),
+        Some(credential) => {
+            let chain = CertificateDer::pem_slice_iter(credential.cert_pem.as_bytes()).map(Result::unwrap).collect();
+            let key = PrivateKeyDer::from_pem_slice(credential.key_pem.as_bytes()).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    }
+}

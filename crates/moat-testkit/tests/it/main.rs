@@ -1,0 +1,35 @@
+//! The packet plane as its clients see it: bytes over TCP and TLS, with one shard and with two.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+
+/// Runs each check over TCP and TLS, with one shard and with two, as four tests of their own.
+macro_rules! everywhere {
+    ($($check:ident),* $(,)?) => {$(
+        mod $check {
+            use moat_testkit::broker::Transport;
+
+            #[test]
+            fn over_tcp_with_one_shard() {
+                super::$check(Transport::Plain, 1);
+            }
+
+            #[test]
+            fn over_tcp_with_two_shards() {
+                super::$check(Transport::Plain, 2);
+            }
+
+            #[test]
+            fn over_tls_with_one_shard() {
+                super::$check(Transport::Tls, 1);
+            }
+
+            #[test]
+            fn over_tls_with_two_shards() {
+                super::$check(Transport::Tls, 2);
+            }
+        }
+    )*};
+}
+
+mod edge_trigger;
+mod hostile;
+mod session_over_wire;

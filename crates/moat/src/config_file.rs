@@ -1,0 +1,178 @@
+//! From the command line and the configuration file to the configuration in force.
+
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+use moat_config::{Config, ConfigWarning, Listener, Protocol, Shards};
+
+use crate::cli::{BindAddress, StartArgs};
+use crate::data_folder;
+use crate::exit::Failure;
+
+/// The configuration file in the data folder.
+const CONFIG_FILE: &str = "moat.toml";
+
+/// The configuration in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Every key with its value, every path placed.
+    pub(crate) config: Config,
+    /// The file it came from; `None` for the defaults.
+    pub(crate) file: Option<PathBuf>,
+    /// What is allowed but worth a second thought.
+    pub(crate) warnings: Vec<ConfigWarning>,
+}
+
+/// Reads `file`, or `moat.toml` of the data folder if there is one.
+///
+/// # Errors
+/// Everything that is wrong in it.
+pub(crate) fn load(data: &Path, file: Option<&Path>) -> Result<Settings, Failure> {
+    let file = match file {
+        Some(file) => Some(file.to_path_buf()),
+        None => {
+            let default = data.join(CONFIG_FILE);
+            data_folder::exists(&default)?.then_some(default)
+        }
+    };
+    let (config, warnings) = match &file {
+        Some(file) => {
+            let loaded =
+                moat_config::load(file).map_err(|errors| Failure::configuration(errors.iter()))?;
+            (loaded.config, loaded.warnings)
+        }
+        None => (Config::default(), Vec::new()),
+    };
+    Ok(Settings {
+        config: config.with_data_folder(data),
+        file,
+        warnings,
+    })
+}
+
+/// Where the configuration file is, or would be.
+pub(crate) fn default_file(data: &Path) -> PathBuf {
+    data.join(CONFIG_FILE)
+}
+
+/// The configuration of `moat start` with these arguments.
+///
+/// # Errors
+/// The file is wrong, or arguments that contradict it or each other.
+pub(crate) fn for_start(data: &Path, args: &StartArgs) -> Result<Settings, Failure> {
+    let mut settings = if args.dev {
+        Settings {
+            config: dev(args)?,
+            file: None,
+            warnings: Vec::new(),
+        }
+    } else {
+        let mut settings = load(data, args.config.as_deref())?;
+        bind(&mut settings.config.listeners, &args.bind)?;
+        settings
+    };
+    if let Some(count) = args.shards.and_then(NonZeroU16::new) {
+        settings.config.shards = Shards::Count(count);
+    }
+    Ok(settings)
+}
+
+/// Plain and anonymous, so loopback only.
+fn dev(args: &StartArgs) -> Result<Config, Failure> {
+    let mut config = Config::dev(args.port);
+    for bind in &args.bind {
+        if !bind.ip.to_canonical().is_loopback() {
+            return Err(Failure::usage(format!(
+                "--dev lets everybody in, so it listens on loopback only; {} is not loopback: use 127.0.0.1 or ::1, \
+                 or start without --dev",
+                bind.ip
+            )));
+        }
+    }
+    let Some(listener) = config.listeners.first_mut() else {
+        return Ok(config);
+    };
+    if args.bind.is_empty() {
+        // A free port of IPv4 need not be free in IPv6.
+        if args.port != 0 {
+            let both = ["::1", "127.0.0.1"].map(|ip| ip.parse().map(|ip| (ip, args.port).into()));
+            listener.bind = both.into_iter().flatten().collect();
+        }
+    } else {
+        listener.bind = args.bind.iter().map(|b| b.or_port(args.port)).collect();
+    }
+    Ok(config)
+}
+
+/// Puts the addresses of the command line in the place of the configured ones.
+fn bind(listeners: &mut [Listener], addresses: &[BindAddress]) -> Result<(), Failure> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let [listener] = listeners else {
+        return Err(Failure::usage(format!(
+            "--bind is for a configuration with one listener, this one has {}; change their keys bind instead",
+            listeners.len()
+        )));
+    };
+    let port = listener.bind.first().map_or_else(
+        || moat_config::DEFAULT_PORT,
+        std::net::SocketAddr::port,
+    );
+    listener.bind = addresses.iter().map(|bind| bind.or_port(port)).collect();
+    Ok(())
+}
+
+/// Whether a listener uses TLS.
+pub(crate) fn is_tls(listener: &Listener) -> bool {
+    listener.protocol == Protocol::Tls
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(bind: &[&str], dev: bool) -> StartArgs {
+        StartArgs {
+            config: None,
+            bind: bind.iter().map(|text| text.parse().unwrap()).collect(),
+            dev,
+            port: 1883,
+            shards: None,
+        }
+    }
+
+    fn addresses(args: &StartArgs) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let config = for_start(folder.path(), args).unwrap().config;
+        let bind = config.listeners.iter().flat_map(|listener| &listener.bind);
+        bind.map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn without_a_file_it_listens_with_tls_on_every_address() {
+        assert_eq!(addresses(&args(&[], false)), ["[::]:8883", "0.0.0.0:8883"]);
+    }
+
+    #[test]
+    fn bind_replaces_the_addresses_and_keeps_the_port() {
+        assert_eq!(
+            addresses(&args(&["127.0.0.1", "[::1]:0"], false)),
+            ["127.0.0.1:8883", "[::1]:0"]
+        );
+    }
+
+    #[test]
+    fn dev_listens_on_both_loopback_addresses_and_on_nothing_else() {
+        assert_eq!(addresses(&args(&[], true)), ["[::1]:1883", "127.0.0.1:1883"]);
+        let folder = tempfile::tempdir().unwrap();
+        for bind in ["0.0.0.0", "::", "192.0.2.1:1883"] {
+            let refused = for_start(folder.path(), &args(&[bind], true)).unwrap_err();
+            assert_eq!(refused.exit, crate::exit::Exit::Usage);
+        }
+        assert_eq!(
+            addresses(&args(&["127.0.0.9:7"], true)),
+            ["127.0.0.9:7"]
+        );
+    }
+}
