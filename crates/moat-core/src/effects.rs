@@ -30,8 +30,9 @@ pub struct Close {
 pub struct PeerOutbox {
     /// What the other shard has to be told before anything that follows.
     pub messages: Vec<PeerMessage>,
-    /// Confirmations, which may leave only once every outbox of this shard is empty: they promise
-    /// that what they confirm has reached the inboxes of all shards.
+    /// Confirmations and all else that must not overtake a message of this shard on a longer way:
+    /// they leave only once every outbox is empty, and so promise that what was told before has
+    /// reached the inboxes of all shards.
     pub confirmations: Vec<PeerMessage>,
 }
 
@@ -63,9 +64,15 @@ impl Effects {
         self.peers[shard.index()].messages.push(message);
     }
 
+    /// Queues `message` behind everything that any other shard is told in this turn.
+    pub fn tell_last(&mut self, shard: ShardId, message: PeerMessage) {
+        self.peers[shard.index()].confirmations.push(message);
+    }
+
     /// Messages waiting for another shard.
     #[must_use]
     pub fn waiting_for(&self, shard: ShardId) -> usize {
-        self.peers[shard.index()].messages.len()
+        let outbox = &self.peers[shard.index()];
+        outbox.messages.len() + outbox.confirmations.len()
     }
 }

@@ -14,6 +14,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod buffer_pool;
+#[cfg(feature = "checks")]
+pub mod checks;
 pub mod counters;
 pub mod effects;
 pub mod limits;

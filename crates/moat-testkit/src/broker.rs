@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -51,8 +51,8 @@ pub struct TestBroker {
     pub tls: SocketAddr,
     /// Issues the server's certificate, and those of clients.
     pub authority: Authority,
-    /// What has happened.
-    pub events: Receiver<Event>,
+    /// Behind a lock so that threads of a test can share the broker.
+    events: Mutex<Receiver<Event>>,
     broker: Option<Broker>,
     folder: TempDir,
 }
@@ -155,7 +155,7 @@ impl Builder {
             events: sender,
         };
         let broker = Some(Broker::start(setup).unwrap());
-        TestBroker { plain: plain_address, tls: tls_address, authority, events, broker, folder }
+        TestBroker { plain: plain_address, tls: tls_address, authority, events: Mutex::new(events), broker, folder }
     }
 
     fn chain(&self, folder: &Path) -> Chain {
@@ -258,12 +258,19 @@ impl TestBroker {
         self.running().connections()
     }
 
+    /// What has happened since somebody last asked or waited.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().try_iter().collect()
+    }
+
     /// Waits for an event for which `pick` has an answer; those before it are dropped.
     pub fn wait_for<T>(&self, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
         let until = Instant::now() + DEADLINE;
         let mut seen = Vec::new();
+        let events = self.events.lock().unwrap();
         loop {
-            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match events.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(event) => match pick(&event) {
                     Some(found) => return found,
                     None => seen.push(event),

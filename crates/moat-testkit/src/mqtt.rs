@@ -5,7 +5,7 @@ use moat_codec::{
     Subscription, SubscriptionOptions, TopicFilter,
 };
 
-use crate::raw::RawClient;
+use crate::raw::{RawClient, decode};
 
 /// A message as it arrived.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,12 +84,17 @@ impl RawClient {
         self
     }
 
-    /// Receives a SUBACK. Returns its first reason.
+    /// Receives a SUBACK. Returns its first reason. Messages may come before it (MQTT 5 section 3.8.4); they are kept
+    /// for later.
     pub fn suback(&mut self) -> ReasonCode {
-        self.recv(|packet| match packet {
-            Packet::SubAck(suback) => suback.reasons.iter().next().unwrap(),
-            other => panic!("not a SUBACK: {other:?}"),
-        })
+        loop {
+            let bytes = self.fresh_packet().expect("a SUBACK, but the connection is closed");
+            match decode(&bytes, self.version) {
+                Packet::SubAck(suback) => return suback.reasons.iter().next().unwrap(),
+                Packet::Publish(_) => self.early.push_back(bytes),
+                other => panic!("not a SUBACK: {other:?}"),
+            }
+        }
     }
 
     /// Sends a PUBLISH and waits for nothing.
@@ -110,6 +115,21 @@ impl RawClient {
                 return message;
             }
         }
+    }
+
+    /// Sends a PINGREQ and takes part in all exchanges until its answer comes: nothing is left open then. Fails if a
+    /// message arrives.
+    pub fn settle(&mut self) -> &mut Self {
+        self.send_packet(&Packet::PingReq);
+        let mut answered = false;
+        while !answered {
+            let bytes = self.read_packet();
+            answered = matches!(decode(&bytes, self.version), Packet::PingResp);
+            self.early.push_front(bytes);
+            let message = self.step();
+            assert_eq!(message, None, "nothing should be left");
+        }
+        self
     }
 
     /// Receives one packet and answers it. Returns the message if it was a PUBLISH.

@@ -1,6 +1,7 @@
 //! A blocking client that sends any bytes, over TCP and TLS.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,15 @@ impl Write for Socket {
         self.stream.write(&bytes[..count])
     }
 
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.byte_by_byte {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.write(first.map_or(&[], |slice| slice));
+        }
+        // An alert goes out as the last of several slices, and rustls writes it only once.
+        self.stream.write_vectored(slices)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
     }
@@ -55,6 +65,8 @@ pub struct RawClient {
     /// Received; packets up to `used` were handed out.
     input: Vec<u8>,
     used: usize,
+    /// Packets that came before one that was waited for.
+    pub(crate) early: VecDeque<Vec<u8>>,
     deadline: Duration,
 }
 
@@ -116,7 +128,7 @@ impl RawClient {
     }
 
     fn over(stream: Stream) -> Self {
-        RawClient { stream, version: Version::V5, input: Vec::new(), used: 0, deadline: DEADLINE }
+        RawClient { stream, version: Version::V5, input: Vec::new(), used: 0, early: VecDeque::new(), deadline: DEADLINE }
     }
 
     /// The client's own address.
@@ -170,6 +182,11 @@ impl RawClient {
 
     /// The bytes of the next packet, or `None` when the peer has closed the connection.
     pub fn next_packet(&mut self) -> Option<Vec<u8>> {
+        self.early.pop_front().or_else(|| self.fresh_packet())
+    }
+
+    /// As [`Self::next_packet`], past those that came early.
+    pub(crate) fn fresh_packet(&mut self) -> Option<Vec<u8>> {
         let until = Instant::now() + self.deadline;
         loop {
             let rest = &self.input[self.used..];

@@ -105,7 +105,8 @@ fn number(field: Option<&str>) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nbroken\nmoat:x:990:985::/nonexistent:/bin/false\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/:/bin/sh\nbroken\nmoat:x:990:985::/nonexistent:/bin/false\n";
     const GROUP: &str = "root:x:0:\nssl-cert:x:110:www,moat\nmoat:x:985:moat\nother:x:7:moats\n";
 
     #[test]

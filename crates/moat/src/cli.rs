@@ -28,6 +28,9 @@ pub(crate) struct Cli {
     /// The folder that holds everything: configuration, certificates, policy, users, socket.
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_DATA_FOLDER)]
     pub(crate) data: PathBuf,
+    /// The configuration file; without it `moat.toml` of the data folder, if there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Print JSON for programs.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -80,9 +83,6 @@ pub(crate) enum UserCommand {
 /// `moat start`
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
-    /// The configuration file; without it `moat.toml` of the data folder, if there is one.
-    #[arg(long, value_name = "FILE", conflicts_with = "dev")]
-    pub(crate) config: Option<PathBuf>,
     /// Listen on this address instead of the configured ones; may be given several times. Port 0 is a free port.
     #[arg(long, value_name = "ADDR[:PORT]")]
     pub(crate) bind: Vec<BindAddress>,
@@ -100,7 +100,7 @@ pub(crate) struct StartArgs {
 /// `moat check`
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The configuration file; without it `moat.toml` of the data folder, if there is one.
+    /// The configuration file; without it as for every command.
     pub(crate) file: Option<PathBuf>,
 }
 
@@ -185,10 +185,15 @@ impl FromStr for BindAddress {
     }
 }
 
-impl From<PathBuf> for DataPlace {
-    fn from(path: PathBuf) -> Self {
+impl DataPlace {
+    /// The place that the command line names.
+    pub(crate) fn new(path: PathBuf, config: Option<PathBuf>) -> Self {
         let is_named = path.as_os_str() != DEFAULT_DATA_FOLDER;
-        Self { path, is_named }
+        Self {
+            path,
+            is_named,
+            config,
+        }
     }
 }
 
@@ -222,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn dev_takes_no_configuration_and_a_port_needs_dev() {
-        let fails = |args: &[&str]| Cli::try_parse_from(["moat", "start"].iter().chain(args)).is_err();
-        assert!(fails(&["--dev", "--config", "moat.toml"]));
+    fn a_port_needs_dev() {
+        let fails =
+            |args: &[&str]| Cli::try_parse_from(["moat", "start"].iter().chain(args)).is_err();
         assert!(fails(&["--port", "1884"]));
         assert!(!fails(&["--dev", "--port", "1884"]));
     }

@@ -1,12 +1,13 @@
 //! From the command line and the configuration file to the configuration in force.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use moat_config::{Config, ConfigWarning, Listener, Protocol, Shards};
 
 use crate::cli::{BindAddress, StartArgs};
-use crate::data_folder;
+use crate::data_folder::{self, DataPlace};
 use crate::exit::Failure;
 
 /// The configuration file in the data folder.
@@ -23,13 +24,14 @@ pub(crate) struct Settings {
     pub(crate) warnings: Vec<ConfigWarning>,
 }
 
-/// Reads `file`, or `moat.toml` of the data folder if there is one.
+/// Reads the file that the command line names, or `moat.toml` of the data folder if there is one.
 ///
 /// # Errors
 /// Everything that is wrong in it.
-pub(crate) fn load(data: &Path, file: Option<&Path>) -> Result<Settings, Failure> {
-    let file = match file {
-        Some(file) => Some(file.to_path_buf()),
+pub(crate) fn load(place: &DataPlace) -> Result<Settings, Failure> {
+    let data = &place.path;
+    let file = match &place.config {
+        Some(file) => Some(file.clone()),
         None => {
             let default = data.join(CONFIG_FILE);
             data_folder::exists(&default)?.then_some(default)
@@ -59,15 +61,20 @@ pub(crate) fn default_file(data: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The file is wrong, or arguments that contradict it or each other.
-pub(crate) fn for_start(data: &Path, args: &StartArgs) -> Result<Settings, Failure> {
+pub(crate) fn for_start(place: &DataPlace, args: &StartArgs) -> Result<Settings, Failure> {
     let mut settings = if args.dev {
+        if place.config.is_some() {
+            return Err(Failure::usage(
+                "--dev takes no configuration; leave --config or --dev away",
+            ));
+        }
         Settings {
             config: dev(args)?,
             file: None,
             warnings: Vec::new(),
         }
     } else {
-        let mut settings = load(data, args.config.as_deref())?;
+        let mut settings = load(place)?;
         bind(&mut settings.config.listeners, &args.bind)?;
         settings
     };
@@ -95,8 +102,10 @@ fn dev(args: &StartArgs) -> Result<Config, Failure> {
     if args.bind.is_empty() {
         // A free port of IPv4 need not be free in IPv6.
         if args.port != 0 {
-            let both = ["::1", "127.0.0.1"].map(|ip| ip.parse().map(|ip| (ip, args.port).into()));
-            listener.bind = both.into_iter().flatten().collect();
+            listener.bind = vec![
+                (Ipv6Addr::LOCALHOST, args.port).into(),
+                (Ipv4Addr::LOCALHOST, args.port).into(),
+            ];
         }
     } else {
         listener.bind = args.bind.iter().map(|b| b.or_port(args.port)).collect();
@@ -115,10 +124,10 @@ fn bind(listeners: &mut [Listener], addresses: &[BindAddress]) -> Result<(), Fai
             listeners.len()
         )));
     };
-    let port = listener.bind.first().map_or_else(
-        || moat_config::DEFAULT_PORT,
-        std::net::SocketAddr::port,
-    );
+    let port = listener
+        .bind
+        .first()
+        .map_or_else(|| moat_config::DEFAULT_PORT, SocketAddr::port);
     listener.bind = addresses.iter().map(|bind| bind.or_port(port)).collect();
     Ok(())
 }
@@ -134,7 +143,6 @@ mod tests {
 
     fn args(bind: &[&str], dev: bool) -> StartArgs {
         StartArgs {
-            config: None,
             bind: bind.iter().map(|text| text.parse().unwrap()).collect(),
             dev,
             port: 1883,
@@ -144,7 +152,8 @@ mod tests {
 
     fn addresses(args: &StartArgs) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
-        let config = for_start(folder.path(), args).unwrap().config;
+        let place = DataPlace::new(folder.path().into(), None);
+        let config = for_start(&place, args).unwrap().config;
         let bind = config.listeners.iter().flat_map(|listener| &listener.bind);
         bind.map(ToString::to_string).collect()
     }
@@ -164,15 +173,16 @@ mod tests {
 
     #[test]
     fn dev_listens_on_both_loopback_addresses_and_on_nothing_else() {
-        assert_eq!(addresses(&args(&[], true)), ["[::1]:1883", "127.0.0.1:1883"]);
+        assert_eq!(
+            addresses(&args(&[], true)),
+            ["[::1]:1883", "127.0.0.1:1883"]
+        );
         let folder = tempfile::tempdir().unwrap();
+        let place = DataPlace::new(folder.path().into(), None);
         for bind in ["0.0.0.0", "::", "192.0.2.1:1883"] {
-            let refused = for_start(folder.path(), &args(&[bind], true)).unwrap_err();
+            let refused = for_start(&place, &args(&[bind], true)).unwrap_err();
             assert_eq!(refused.exit, crate::exit::Exit::Usage);
         }
-        assert_eq!(
-            addresses(&args(&["127.0.0.9:7"], true)),
-            ["127.0.0.9:7"]
-        );
+        assert_eq!(addresses(&args(&["127.0.0.9:7"], true)), ["127.0.0.9:7"]);
     }
 }

@@ -29,16 +29,18 @@ pub(crate) struct DataPlace {
     pub(crate) path: PathBuf,
     /// Whether it is another one than the default.
     pub(crate) is_named: bool,
+    /// The configuration file, if one is named.
+    pub(crate) config: Option<PathBuf>,
 }
 
 impl DataPlace {
-    /// What the next command needs to find the same folder: nothing, or ` --data DIR`.
-    pub(crate) fn argument(&self) -> String {
-        if self.is_named {
-            format!(" --data {}", shell_word(&self.path.display().to_string()))
-        } else {
-            String::new()
-        }
+    /// What the next command needs to find the same files: nothing, or ` --data DIR --config FILE`.
+    pub(crate) fn arguments(&self) -> String {
+        let option =
+            |name, path: &Path| format!(" {name} {}", shell_word(&path.display().to_string()));
+        let data = self.is_named.then(|| option("--data", &self.path));
+        let config = self.config.as_deref().map(|file| option("--config", file));
+        data.into_iter().chain(config).collect()
     }
 
     /// Refuses a folder that is not there.
@@ -49,13 +51,11 @@ impl DataPlace {
         match fs::metadata(&self.path) {
             Ok(metadata) if metadata.is_dir() => Ok(()),
             Ok(_) => Err(not_a_folder(&self.path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Failure::failed(format!(
-                    "there is no data folder {}; make it with `moat start{}`, or name another with --data",
-                    self.path.display(),
-                    self.argument()
-                )))
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Failure::failed(format!(
+                "there is no data folder {}; make it with `moat start{}`, or name another with --data",
+                self.path.display(),
+                self.arguments()
+            ))),
             Err(error) => Err(unreadable(&self.path, &error)),
         }
     }
@@ -91,6 +91,18 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
 /// It cannot be told.
 pub(crate) fn exists(path: &Path) -> Result<bool, Failure> {
     path.try_exists().map_err(|error| unreadable(path, &error))
+}
+
+/// Refuses something else in the place of the folder; nothing at all is fine.
+///
+/// # Errors
+/// It is no folder, or it cannot be told.
+pub(crate) fn check_place(path: &Path) -> Result<(), Failure> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => Err(not_a_folder(path)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unreadable(path, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a folder that belongs to somebody else or that somebody else can change.

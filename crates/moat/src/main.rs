@@ -5,7 +5,8 @@
 //! # Layout
 //! - `cli`: the command line. `command`: one file for each command. `output`, `exit`, `banner`: what people see.
 //! - `config_file`, `limits`, `tls_files`, `policy_files`: from the configuration to what the other crates take.
-//! - `data_folder`, `first_start`: the folder everything is in, and how it comes to be.
+//! - `data_folder`, `first_start`, `ground`: the folder everything is in, and how it comes to be.
+//! - `material`: what the broker serves with, read from files.
 //! - `account`, `privileges`: who the process is, and what it gives up.
 //! - `service`: the service plane of a running broker: signals, reload, admin socket.
 //! - `admin_client`: the other end of the admin socket. `client`: the MQTT client of `pub` and `sub`.
@@ -23,7 +24,9 @@ mod config_file;
 mod data_folder;
 mod exit;
 mod first_start;
+mod ground;
 mod limits;
+mod material;
 mod output;
 mod policy_files;
 mod privileges;
@@ -35,17 +38,19 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Cli, Command, DeviceCommand, UserCommand};
+use crate::data_folder::DataPlace;
 use crate::exit::Failure;
 use crate::output::Output;
 
 fn main() -> ExitCode {
     let Cli {
         data,
+        config,
         json,
         command,
     } = Cli::parse();
     let output = Output::new(json);
-    let place = data.into();
+    let place = DataPlace::new(data, config);
     let done: Result<(), Failure> = match command {
         Command::Start(args) => command::start::run(&args, &place, &output),
         Command::Check(args) => command::check::run(&args, &place, &output),
@@ -57,8 +62,8 @@ fn main() -> ExitCode {
         Command::User(UserCommand::Passwd(args)) => {
             command::user_passwd::run(&args, &place, &output)
         }
-        Command::Pub(args) => return command::publish::run(&args, &output),
-        Command::Sub(args) => return command::subscribe::run(&args, &output),
+        Command::Pub(args) => command::publish::run(&args, &place, &output),
+        Command::Sub(args) => command::subscribe::run(&args, &place, &output),
         Command::Completions(args) => command::completions::run(&args, &output),
         Command::Man(args) => command::man::run(&args, &output),
     };

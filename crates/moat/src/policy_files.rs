@@ -78,8 +78,8 @@ fn read(path: &Path, may_be_absent: bool) -> Result<PolicySourceText, Failure> {
         )));
     }
     Ok(PolicySourceText {
-        file: path.display().to_string().into(),
-        text: text.into(),
+        file: path.display().to_string(),
+        text,
     })
 }
 
@@ -127,7 +127,12 @@ mod tests {
     #[test]
     fn a_rule_for_client_ids_is_wrong_where_clients_choose_theirs() {
         let rule = "version = 1\n[[rule]]\nwho = [\"*\"]\nallow = [\"publish\"]\ntopics = [\"c/${clientid}\"]\n";
-        assert!(load_text(Some(rule)).unwrap_err().text().contains("${clientid}"));
+        assert!(
+            load_text(Some(rule))
+                .unwrap_err()
+                .text()
+                .contains("${clientid}")
+        );
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(POLICY_FILE), rule).unwrap();
         let mut config = Config::default().with_data_folder(folder.path());

@@ -127,7 +127,10 @@ mod tests {
         let files = of_listener(&listener, &config, Path::new("data"));
         assert_eq!(files.certificate, Path::new("data/pki/server.crt"));
         assert_eq!(files.key, Path::new("data/pki/server.key"));
-        assert_eq!(files.client_ca.as_deref(), Some(Path::new("data/pki/ca.crt")));
+        assert_eq!(
+            files.client_ca.as_deref(),
+            Some(Path::new("data/pki/ca.crt"))
+        );
         listener.certificate = Some("/etc/moat/my.pem".into());
         listener.client_auth = moat_config::ClientAuth::Off;
         let files = of_listener(&listener, &config, Path::new("data"));

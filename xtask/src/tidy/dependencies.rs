@@ -26,7 +26,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "moat-core",
             "moat-policy",
             "moat-auth",
-            "moat-store",
             "moat-config",
             "moat-events",
         ],
@@ -50,7 +49,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Beside: no crate depends on them but for its tests.
     (
         "moat-testkit",
-        &["moat-codec", "moat-events", "moat-config"],
+        &[
+            "moat-auth",
+            "moat-broker",
+            "moat-codec",
+            "moat-config",
+            "moat-core",
+            "moat-events",
+            "moat-policy",
+        ],
     ),
     (
         "xtask",

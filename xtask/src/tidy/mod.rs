@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of the house that no other tool knows.
 
 mod dependencies;
+mod hot_path;
 mod sources;
 
 use std::fs;
@@ -19,6 +20,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let files = text_files(root)?;
     let mut wrong = dependencies::check(&files);
     wrong.extend(sources::check(&files));
+    wrong.extend(hot_path::check(&files));
     if wrong.is_empty() {
         return Ok(());
     }

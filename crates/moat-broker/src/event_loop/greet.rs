@@ -60,7 +60,10 @@ impl EventLoop {
     /// [MQTT-3.1.2-1], [MQTT-3.1.4-1].
     fn malformed(&mut self, id: ConnId, bytes: &[u8], error: &DecodeError) {
         let reason = error.reason();
-        match Connect::peek_version(bytes) {
+        // A level nobody here speaks is answered in the oldest form there is, with code 1.
+        let unknown_level = matches!(error, DecodeError::UnsupportedProtocolLevel { .. });
+        let version = Connect::peek_version(bytes).or(unknown_level.then_some(Version::V311));
+        match version {
             // A 3.x CONNACK has a code for these three only (3.1.1 section 3.2.2.3).
             Some(version) if version.is_v5() || has_v3_code(reason) => {
                 self.refuse(id, version, reason, &error.to_string());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{Message, Time};
 
 /// Bookkeeping bytes counted per retained message besides its own.
-const RETAINED_OVERHEAD_BYTES: usize = 128;
+pub const RETAINED_OVERHEAD_BYTES: usize = 128;
 
 /// Why a retained message was not kept. The message itself is still delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -35,7 +35,7 @@ pub enum Delivered {
 }
 
 /// The messages `pump` sends before others have their turn.
-const PUMPED_MESSAGES_MAX: usize = 256;
+const PUMPED_MESSAGES_MAX: u64 = 256;
 
 impl Session {
     /// Takes one message for the client. The driver flushes when the out-buffer stops being empty.
@@ -85,21 +85,25 @@ impl Session {
         }
     }
 
-    /// Owes the client retained messages of a subscription just made.
+    /// Owes the client retained messages of a subscription just made, up to `owed_max` in all.
+    /// Returns how many found no room: a client that subscribes again and again without reading
+    /// must not make the list grow for ever.
     pub fn owe_retained(
         &mut self,
-        messages: impl Iterator<Item = Arc<Message>>,
+        messages: Vec<Arc<Message>>,
         qos: QoS,
-        retain: bool,
         id: Option<NonZeroU32>,
-    ) {
-        let outbound = self.outbound_mut();
-        outbound.retained.extend(messages.map(|message| Parcel {
+        owed_max: usize,
+    ) -> u64 {
+        let owed = &mut self.outbound_mut().retained;
+        let (offered, room) = (messages.len(), owed_max.saturating_sub(owed.len()));
+        owed.extend(messages.into_iter().take(room).map(|message| Parcel {
             qos: qos.min(message.qos),
-            retain,
+            retain: true,
             ids: id.map_or(SubscriptionIdList::None, SubscriptionIdList::One),
             message,
         }));
+        offered.saturating_sub(room) as u64
     }
 
     /// Sends what waits, as far as window and out-buffer allow. Returns the numbers sent and dropped.
@@ -115,11 +119,13 @@ impl Session {
         else {
             return pumped;
         };
-        for _ in 0..PUMPED_MESSAGES_MAX {
+        // What has expired or is too large costs a client nothing but its place in the queue, and
+        // leaves no bytes whose flush would bring the next turn.
+        while pumped.sent < PUMPED_MESSAGES_MAX {
             if link.out.len() >= limits.out_buffer_bytes_max
                 || !link.pump_one(outbound, frames, pool, now, &mut pumped)
             {
-                return pumped;
+                break;
             }
         }
         pumped
@@ -260,15 +266,16 @@ impl Link {
     ) -> bool {
         match entry {
             None => {}
+            // Each flow under way counts against Receive Maximum until its last packet, whichever
+            // connection it began on [MQTT-3.3.4-9].
+            Some(_) if self.send_quota == 0 => return false,
             Some((id, Pending::Completion)) => {
+                self.send_quota -= 1;
                 let version = self.version;
                 // Four bytes always fit: a PUBREL has no length that could fail.
                 let _written = Ack::new(id).encode(PacketType::PubRel, version, self.buffer(pool));
             }
             Some((id, Pending::Acknowledgement(parcel))) => {
-                if self.send_quota == 0 {
-                    return false;
-                }
                 let mut outgoing = Outgoing::of_message(&parcel.message, frames, now);
                 let to = Receiver {
                     version: self.version,
@@ -283,8 +290,11 @@ impl Link {
                     self.send_quota -= 1;
                     pumped.sent += 1;
                 } else {
-                    // The client takes smaller packets now than when this was sent.
+                    // The client takes smaller packets now than when this was sent: it counts as
+                    // sent and acknowledged [MQTT-3.1.2-25]. The window moves on by itself.
                     pumped.dropped += 1;
+                    outbound.finish(id);
+                    return true;
                 }
             }
         }

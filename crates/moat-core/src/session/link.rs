@@ -36,8 +36,6 @@ pub struct Link {
     pub rate: PublishRate,
     /// SUBSCRIBE packets whose SUBACK waits for other shards.
     pub waiting_subscribes: u16,
-    /// Messages handed to each topic-owning shard and not yet confirmed; empty when none ever was.
-    pub via_owner: Vec<u32>,
     /// The session expiry the CONNECT asked for; 0 may not be raised by DISCONNECT.
     pub connect_expiry_secs: u32,
 }

@@ -50,6 +50,9 @@ pub struct Session {
     pub timer_at: Time,
     /// Tells this session from an earlier one in the same place.
     pub generation: u32,
+    /// Messages handed to each topic-owning shard and not yet confirmed; empty when none ever was.
+    /// They may be under way still when the next connection has come.
+    pub via_owner: Box<[u32]>,
     /// The fan-out that last chose this session, and where it stands in it.
     pub chosen: (u64, u32),
 }
@@ -71,6 +74,7 @@ impl Session {
             will_at: Time::NEVER,
             timer_at: Time::NEVER,
             generation,
+            via_owner: Box::default(),
             chosen: (0, 0),
         }
     }

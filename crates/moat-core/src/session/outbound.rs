@@ -24,6 +24,8 @@ pub struct Outbound {
     pub retained: VecDeque<Parcel>,
     queue: VecDeque<Parcel>,
     queued_bytes: usize,
+    /// Messages of QoS 0 in the queue.
+    queued_at_most_once: usize,
 }
 
 /// A message found no room in the queue.
@@ -37,6 +39,12 @@ impl Outbound {
         self.queue.len()
     }
 
+    /// Bytes of the messages waiting in the queue, bookkeeping included.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
     /// Whether everything owed has been sent at least once on this connection.
     #[must_use]
     pub fn is_drained(&self) -> bool {
@@ -46,7 +54,11 @@ impl Outbound {
     /// Whether a live message of `qos` may overtake nothing by being sent at once.
     #[must_use]
     pub fn may_send_now(&self, qos: QoS) -> bool {
-        let in_order = qos == QoS::AtMostOnce || self.queue.is_empty();
+        // QoS 0 passes the others, but not its own kind [MQTT-4.6.0-6].
+        let in_order = match qos {
+            QoS::AtMostOnce => self.queued_at_most_once == 0,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => self.queue.is_empty(),
+        };
         in_order && self.retained.is_empty() && self.resent >= self.inflight.span()
     }
 
@@ -62,6 +74,7 @@ impl Outbound {
             return Err(QueueFull);
         }
         self.queued_bytes += weight;
+        self.queued_at_most_once += usize::from(parcel.qos == QoS::AtMostOnce);
         self.queue.push_back(parcel);
         Ok(())
     }
@@ -79,6 +92,7 @@ impl Outbound {
         }
         let parcel = self.queue.pop_front()?;
         self.queued_bytes -= weight(&parcel);
+        self.queued_at_most_once -= usize::from(parcel.qos == QoS::AtMostOnce);
         Some(parcel)
     }
 
@@ -88,6 +102,8 @@ impl Outbound {
         self.retained.retain(&mut keep);
         self.queue.retain(&mut keep);
         self.queued_bytes = self.queue.iter().map(weight).sum();
+        let at_most_once = |parcel: &&Parcel| parcel.qos == QoS::AtMostOnce;
+        self.queued_at_most_once = self.queue.iter().filter(at_most_once).count();
         (before - self.queue.len() - self.retained.len()) as u64
     }
 

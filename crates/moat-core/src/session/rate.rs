@@ -30,9 +30,7 @@ impl PublishRate {
         if per_sec_max == 0 {
             return Ok(());
         }
-        if self.millitokens < 1000 {
-            self.refill(per_sec_max, burst_max, now);
-        }
+        self.refill(per_sec_max, burst_max, now);
         if self.millitokens < 1000 {
             let missing = 1000 - self.millitokens;
             return Err(now.plus_millis(missing.div_ceil(u64::from(per_sec_max)).max(1)));

@@ -81,6 +81,9 @@ impl Shard {
         }
         if refused {
             self.credit(at, now, fx);
+        }
+        if ack.reason.is_error() {
+            // Also for an identifier nobody waits for: an error is never answered with PUBREL.
             return Ok(Next::Continue);
         }
         self.say(at, fx, |version, out| {

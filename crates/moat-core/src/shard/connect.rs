@@ -223,8 +223,7 @@ impl Shard {
             last_received: now,
             rate: PublishRate::new(self.limits.publish_burst_max, now),
             waiting_subscribes: 0,
-            via_owner: Vec::new(),
-            connect_expiry_secs: expiry_secs,
+            connect_expiry_secs: opening.session_expiry_secs,
         };
         let connack = connack(
             &opening,

@@ -147,12 +147,12 @@ impl Shard {
                     topic: will.topic().to_owned(),
                 });
             }
-            Err(denied) => fx.events.push(will_denied(
-                identity,
-                client_id,
-                &will,
-                &denied.rule.to_string(),
-            )),
+            Err(denied) => {
+                self.residents.counters.denials_total += 1;
+                let rule = denied.rule.to_string();
+                fx.events
+                    .push(will_denied(identity, client_id, &will, &rule));
+            }
         }
     }
 }

@@ -78,7 +78,9 @@ impl Shard {
     pub fn peer(&mut self, from: ShardId, message: PeerMessage, now: Time, fx: &mut Effects) {
         match message {
             PeerMessage::Deliver { message, from } => {
-                let publisher = (from.shard == self.id).then_some(from.session);
+                let is_publisher = from.shard == self.id
+                    && self.residents.same(from.session, from.generation).is_some();
+                let publisher = is_publisher.then_some(from.session);
                 let mut outgoing = Outgoing::of_message(&message, &mut self.frames, now);
                 self.residents
                     .fan_out(&mut outgoing, publisher, &self.limits, fx);
@@ -130,19 +132,14 @@ impl Shard {
         let mut outgoing = Outgoing::of_message(message, &mut self.frames, now);
         self.residents
             .fan_out(&mut outgoing, None, &self.limits, fx);
-        fx.peers[from.shard.index()]
-            .confirmations
-            .push(PeerMessage::OwnerDone { session: from });
+        fx.tell_last(from.shard, PeerMessage::OwnerDone { session: from });
     }
 
     fn owner_done(&mut self, owner: ShardId, session: SessionRef) {
         let Some(session) = self.residents.same(session.session, session.generation) else {
             return;
         };
-        let Some(link) = session.link.as_deref_mut() else {
-            return;
-        };
-        if let Some(under_way) = link.via_owner.get_mut(owner.index()) {
+        if let Some(under_way) = session.via_owner.get_mut(owner.index()) {
             *under_way = under_way.saturating_sub(1);
         }
     }

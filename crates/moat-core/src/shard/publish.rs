@@ -41,10 +41,7 @@ impl Shard {
                 "subscription identifier in a client's PUBLISH",
             ));
         }
-        if self.is_repeated(at, receipt)? {
-            self.acknowledge(at, receipt, ReasonCode::Success, fx);
-            return Ok(Next::Continue);
-        }
+        let repeated = self.is_repeated(at, receipt)?;
         if let Some(pause) = self.over_rate(at, now, fx) {
             return Ok(Next::Pause(pause));
         }
@@ -56,7 +53,14 @@ impl Shard {
         let resolved = aliases
             .resolve(publish, &self.limits.packet)
             .map_err(Violation::from);
-        let next = resolved.map(|resolved| self.judge_publish(at, resolved, receipt, now, fx));
+        let next = resolved.map(|resolved| {
+            if repeated {
+                // Its alias counts all the same: aliases are the connection's, the message is not.
+                self.acknowledge(at, receipt, ReasonCode::Success, fx);
+                return Next::Continue;
+            }
+            self.judge_publish(at, resolved, receipt, now, fx)
+        });
         if let Some(link) = self.link(at) {
             link.aliases = aliases;
         }
@@ -199,7 +203,8 @@ impl Shard {
     ///
     /// A retained message goes by way of the shard that owns its topic, which keeps it and fans it
     /// out: so no subscriber sees an older retained value after a newer live one. What the same
-    /// client publishes to that shard's topics meanwhile follows it, so order is kept.
+    /// client publishes to that shard's topics meanwhile follows it, and what it published before
+    /// has left for every shard when it leaves: so order is kept.
     ///
     /// # Errors
     /// With [`Pause::Peers`] when a shard that wants it has no room and `must` is not set.
@@ -231,7 +236,7 @@ impl Shard {
                 }
                 self.follow(at, owner);
                 let message = Arc::new(Message::new(publish, &publisher, now));
-                fx.tell(owner, PeerMessage::ViaOwner { message, from });
+                fx.tell_last(owner, PeerMessage::ViaOwner { message, from });
                 return Ok(ReasonCode::Success);
             }
             wanting = self.interest.shards_wanting(topic);
@@ -274,17 +279,17 @@ impl Shard {
     /// Whether messages of this client are still under way to the shard that owns their topics.
     fn is_following(&self, at: SessionIndex, owner: super::ShardId) -> bool {
         self.session(at)
-            .and_then(|session| session.link.as_ref()?.via_owner.get(owner.index()).copied())
+            .and_then(|session| session.via_owner.get(owner.index()).copied())
             .is_some_and(|under_way| under_way > 0)
     }
 
     fn follow(&mut self, at: SessionIndex, owner: super::ShardId) {
         let shards = self.topology.len();
-        if let Some(link) = self.link(at) {
-            if link.via_owner.is_empty() {
-                link.via_owner = vec![0; shards];
+        if let Some(session) = self.residents.sessions.get_mut(at.get()) {
+            if session.via_owner.is_empty() {
+                session.via_owner = vec![0; shards].into_boxed_slice();
             }
-            link.via_owner[owner.index()] += 1;
+            session.via_owner[owner.index()] += 1;
         }
     }
 }

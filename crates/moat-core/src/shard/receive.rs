@@ -2,13 +2,18 @@
 
 use std::borrow::Cow;
 
-use moat_codec::{DecodeError, Disconnect, Framed, Packet, ReasonCode, frame};
+use moat_codec::{DecodeError, Disconnect, Framed, Packet, PacketType, ReasonCode, frame};
 use moat_events::Event;
 
 use super::Shard;
 use crate::effects::{Close, Effects};
 use crate::session::SessionIndex;
 use crate::time::Time;
+
+/// Milliseconds a connection is not read that leaves [`Limits::unsent_bytes_max`] bytes unread.
+///
+/// [`Limits::unsent_bytes_max`]: crate::Limits::unsent_bytes_max
+const UNREAD_PAUSE_MILLIS: u64 = 100;
 
 /// What [`Shard::receive`] made of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +40,7 @@ pub enum Then {
 /// Why a connection is not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pause {
-    /// It published faster than it may.
+    /// It published faster than it may, or does not read what it is sent.
     Until(Time),
     /// What it publishes is for a shard whose inbox is full, or its SUBSCRIBEs wait for other shards.
     Peers,
@@ -94,7 +99,14 @@ impl Shard {
             };
         };
         link.last_received = now;
-        let version = link.version;
+        let (version, unsent) = (link.version, link.out.len());
+        if unsent >= self.limits.unsent_bytes_max() {
+            // It asks and does not read the answers, which have no other bound.
+            return Received {
+                consumed: 0,
+                then: Then::Pause(Pause::Until(now.plus_millis(UNREAD_PAUSE_MILLIS))),
+            };
+        }
         let mut consumed = 0;
         for _ in 0..self.limits.packets_per_turn_max {
             let rest = &input[consumed..];
@@ -218,6 +230,12 @@ impl Shard {
         };
         let (conn, version) = (link.conn, link.version);
         let mut bytes = std::mem::take(&mut link.out);
+        // A broken second CONNECT has a reason that only CONNACK can carry.
+        let reason = if reason.allowed_in(PacketType::Disconnect) {
+            reason
+        } else {
+            ReasonCode::ProtocolError
+        };
         if version.is_v5() {
             // Without properties it is four bytes long and cannot fail to encode.
             let _written = Disconnect::new(reason).encode(version, &mut bytes);

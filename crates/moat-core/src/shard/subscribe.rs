@@ -8,8 +8,8 @@ use moat_events::Event;
 use moat_policy::Denied;
 
 use super::receive::{Next, Pause, Violation};
-use super::{PeerMessage, SessionRef, Shard};
-use crate::effects::Effects;
+use super::{PeerMessage, SessionRef, Shard, residents};
+use crate::effects::{ConnId, Effects};
 use crate::message::Message;
 use crate::router::Applied;
 use crate::session::{SessionIndex, Subscriber, subscriptions::wants_retained};
@@ -39,6 +39,8 @@ struct Grant {
 /// A SUBSCRIBE that waits until other shards have applied its filters.
 pub(super) struct WaitingSubscribe {
     session: SessionRef,
+    /// The connection it came by: a later one would not know its packet identifier.
+    conn: ConnId,
     grant: Grant,
     /// Tickets still to be confirmed besides the one it is stored under.
     tickets: Vec<u64>,
@@ -183,9 +185,11 @@ impl Shard {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
-        if let Some(link) = session.link.as_deref_mut() {
-            link.waiting_subscribes += 1;
-        }
+        let Some(link) = session.link.as_deref_mut() else {
+            return;
+        };
+        link.waiting_subscribes += 1;
+        let conn = link.conn;
         let session = SessionRef {
             shard: self.id,
             session: at,
@@ -196,6 +200,7 @@ impl Shard {
             .or_default()
             .push(WaitingSubscribe {
                 session,
+                conn,
                 grant,
                 tickets,
             });
@@ -223,9 +228,13 @@ impl Shard {
             let Some(session) = self.residents.same(at, generation) else {
                 continue;
             };
-            if let Some(link) = session.link.as_deref_mut() {
-                link.waiting_subscribes = link.waiting_subscribes.saturating_sub(1);
+            let Some(link) = session.link.as_deref_mut() else {
+                continue;
+            };
+            if link.conn != waiting.conn {
+                continue;
             }
+            link.waiting_subscribes = link.waiting_subscribes.saturating_sub(1);
             self.complete_subscribe(at, waiting.grant, now, fx);
         }
     }
@@ -269,7 +278,8 @@ impl Shard {
                 let found = self.retained_matching(&wish.filter, now);
                 self.owe_retained(to, &wish, found, now, fx);
             } else {
-                fx.tell(
+                // Behind the retained messages that are under way to their owner.
+                fx.tell_last(
                     shard,
                     PeerMessage::RetainedWanted {
                         wish: wish.clone(),
@@ -306,7 +316,20 @@ impl Shard {
         {
             return;
         }
-        session.owe_retained(found.into_iter(), wish.qos, true, wish.id);
+        // One copy of everything there is to retain, from all shards.
+        let owed_max = self
+            .limits
+            .retained_messages_max
+            .saturating_mul(self.topology.len());
+        let dropped = session.owe_retained(found, wish.qos, wish.id, owed_max);
+        if dropped > 0 {
+            fx.events.push(residents::dropped(
+                session,
+                dropped,
+                "too many retained messages owed to a client that does not read them",
+            ));
+            self.residents.counters.messages_dropped_total += dropped;
+        }
         self.pump(to.session, now, fx);
     }
 }

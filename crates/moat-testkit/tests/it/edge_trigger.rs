@@ -23,6 +23,7 @@ everywhere!(
     data_right_before_the_end_is_handled,
     data_right_before_a_rude_end_is_handled,
     a_whole_session_right_before_the_end_is_handled,
+    a_whole_session_with_a_password_right_before_the_end_is_handled,
     data_behind_a_pause_is_handled_after_the_end,
     a_paused_publisher_goes_on_by_itself,
     a_reader_that_stops_gets_every_qos_1_message,
@@ -232,6 +233,22 @@ fn a_whole_session_right_before_the_end_is_handled(transport: Transport, shards:
         client.half_close();
         assert_eq!(subscriber.message().payload, [number]);
     }
+    broker.stop();
+}
+
+/// The verdict comes after the end of the client's side.
+fn a_whole_session_with_a_password_right_before_the_end_is_handled(transport: Transport, shards: usize) {
+    const PASSWORD: &str = "correct horse battery";
+    let broker = TestBroker::builder().shards(shards).user("anna", PASSWORD).start();
+    let mut subscriber = broker.client(transport);
+    subscriber.hello("subscriber").subscribe("t", QoS::AtMostOnce);
+    let mut connect = Connect::new(Version::V5, "anna");
+    (connect.username, connect.password) = (Some("anna"), Some(PASSWORD.as_bytes()));
+    let mut client = broker.client(transport);
+    client.send(&encode(&Packet::Connect(connect), Version::V5));
+    client.send_packet(&publish("t", b"last words", QoS::AtMostOnce, 0));
+    client.half_close();
+    assert_eq!(subscriber.message().payload, b"last words");
     broker.stop();
 }
 

@@ -1,0 +1,12 @@
+//! One file for each command.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod device_add;
+pub(crate) mod man;
+pub(crate) mod publish;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod subscribe;
+pub(crate) mod user_add;
+pub(crate) mod user_passwd;

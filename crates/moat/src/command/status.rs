@@ -1,0 +1,134 @@
+//! `moat status`
+
+use moat_api::{GetStatus, Status};
+use serde_json::json;
+
+use crate::admin_client;
+use crate::data_folder::DataPlace;
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// The column at which the values begin.
+const VALUE_COLUMN: usize = 14;
+
+/// Shows how the running broker is.
+///
+/// # Errors
+/// No broker runs on the data folder, or it does not answer.
+pub(crate) fn run(place: &DataPlace, output: &Output) -> Result<(), Failure> {
+    place.must_exist()?;
+    let status =
+        admin_client::ask::<GetStatus>(&place.path).map_err(|none| none.failure(&place.path))?;
+    output.result(&text(&status), || json!(status));
+    Ok(())
+}
+
+fn text(status: &Status) -> String {
+    let mut lines = Vec::new();
+    let mut row = |name: &str, value: String| lines.push(format!("{name:VALUE_COLUMN$}{value}"));
+    row(
+        "moat",
+        format!("{}, process {}", status.version, status.pid),
+    );
+    row(
+        "running",
+        format!(
+            "{}, since {}",
+            duration(status.uptime_secs),
+            status.started_at
+        ),
+    );
+    for listener in &status.listeners {
+        let certificates = match listener.protocol.as_str() {
+            "tls" => format!(", client certificate {}", listener.client_auth),
+            _ => String::new(),
+        };
+        row(
+            "listens on",
+            format!(
+                "{} ({}, {}{certificates})",
+                listener.address, listener.name, listener.protocol
+            ),
+        );
+    }
+    row("connections", status.connections.to_string());
+    row("sessions", status.sessions.to_string());
+    row("subscriptions", status.subscriptions.to_string());
+    row("retained", status.retained_messages.to_string());
+    row(
+        "messages",
+        format!(
+            "{} received, {} sent, {} dropped",
+            status.messages_received_total,
+            status.messages_sent_total,
+            status.messages_dropped_total
+        ),
+    );
+    row("policy", format!("version {}", status.policy_version));
+    for certificate in &status.certificates {
+        row(
+            "certificate",
+            format!(
+                "{}, until {} ({} days)",
+                certificate.subject, certificate.not_after, certificate.days_left
+            ),
+        );
+    }
+    row("threads", status.shards.to_string());
+    row("runs as", hardening(status));
+    lines.join("\n")
+}
+
+fn hardening(status: &Status) -> String {
+    let hardening = &status.hardening;
+    let part = |is: bool, yes: &str, no: &str| {
+        if is {
+            yes.to_owned()
+        } else {
+            no.to_uppercase()
+        }
+    };
+    [
+        hardening.user.clone(),
+        part(
+            hardening.capabilities_dropped,
+            "no capabilities",
+            "with capabilities",
+        ),
+        part(
+            hardening.no_new_privs,
+            "no new privileges",
+            "can gain privileges",
+        ),
+        part(
+            hardening.core_dumps_disabled,
+            "no core dumps",
+            "with core dumps",
+        ),
+    ]
+    .join(", ")
+}
+
+/// The two greatest units.
+fn duration(secs: u64) -> String {
+    let (days, hours, minutes) = (secs / 86_400, secs / 3600 % 24, secs / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{secs} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", secs % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_in_its_two_greatest_units() {
+        assert_eq!(duration(7), "7 s");
+        assert_eq!(duration(61), "1 min 1 s");
+        assert_eq!(duration(3 * 3600 + 60), "3 h 1 min");
+        assert_eq!(duration(2 * 86_400 + 3600), "2 d 1 h");
+    }
+}
