@@ -21,6 +21,11 @@ const RECEIVE_MAXIMUM: u16 = 3;
 /// The largest packet they take, in bytes.
 const MAXIMUM_PACKET_SIZE: u32 = 150;
 
+/// Bytes a PUBLISH may grow on its way from 3.1.1 to 5.0, identifiers of subscriptions included.
+const GROWTH_BYTES_MAX: usize = 100;
+/// Bytes an answer has besides its reason codes, at most.
+const ANSWER_BYTES_MAX: usize = 16;
+
 const TOPICS: [&str; 4] = ["a", "a/b", "$a/b", ""];
 const FILTERS: [&str; 6] = ["a", "a/+", "#", "a/b", "$a/#", "+/b"];
 
@@ -320,7 +325,7 @@ fn check_session(session: &crate::session::Session, version: Version, limits: &L
     }
     let Some(link) = &session.link else { return };
     assert!(
-        link.out.len() <= limits.out_bytes_bound(),
+        link.out.len() <= out_bytes_bound(limits),
         "out-buffer of {} bytes",
         link.out.len()
     );
@@ -342,6 +347,13 @@ fn check_session(session: &crate::session::Session, version: Version, limits: &L
         !(idle && room) || outbound.is_drained(),
         "something waits and nothing will send it"
     );
+}
+
+/// What an out-buffer holds at most: what is allowed when a turn begins, and one turn's answers.
+fn out_bytes_bound(limits: &Limits) -> usize {
+    let answer = usize::from(limits.packet.filters_per_packet_max) + ANSWER_BYTES_MAX;
+    let turn = answer * limits.packets_per_turn_max as usize;
+    limits.unsent_bytes_max() + GROWTH_BYTES_MAX + turn
 }
 
 /// What a client got: whole packets that only a server sends, none larger than the client takes.

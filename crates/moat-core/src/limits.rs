@@ -42,26 +42,12 @@ pub struct Limits {
 /// Bytes of answers that may wait for a client besides its messages.
 pub const UNSENT_ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes an answer has besides its reason codes, at most.
-const ANSWER_BYTES_MAX: usize = 16;
-
-/// Bytes a PUBLISH may grow on its way from one version to another.
-const GROWTH_BYTES_MAX: usize = 1 << 10;
-
 impl Limits {
     /// Unsent bytes of one connection from which on nothing more is read from it: its messages stop
     /// at `out_buffer_bytes_max`, one of them crosses that mark, and the rest are answers.
     #[must_use]
     pub fn unsent_bytes_max(&self) -> usize {
         self.out_buffer_bytes_max + self.packet.packet_bytes_max as usize + UNSENT_ANSWER_BYTES_MAX
-    }
-
-    /// Bytes an out-buffer holds at most: what is allowed when a turn begins, and one turn's answers.
-    #[must_use]
-    pub fn out_bytes_bound(&self) -> usize {
-        let answer = usize::from(self.packet.filters_per_packet_max) + ANSWER_BYTES_MAX;
-        let turn = answer.saturating_mul(self.packets_per_turn_max as usize);
-        self.unsent_bytes_max() + GROWTH_BYTES_MAX + turn
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use moat_broker::tls::{ClientAuth, IdentityKey, Loaded, PEM_FILE_BYTES_MAX, TlsFiles};
-use moat_config::{Config, IdentityFrom, Listener};
+use moat_config::{Config, IdentityFrom, Listener, TlsVersion};
 use moat_pki::CA_FILE;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -69,6 +69,20 @@ pub(crate) fn of_listener(listener: &Listener, config: &Config, data: &Path) -> 
             or_own(&listener.key, SERVER_KEY_FILE),
             PathBuf::new(),
         )
+    }
+}
+
+/// Refuses a version that the TLS layer would not enforce: a key that is read and ignored would be a hole.
+///
+/// # Errors
+/// `tls.version_min` is above TLS 1.2.
+pub(crate) fn check_version(config: &Config) -> Result<(), Failure> {
+    match config.tls.version_min {
+        TlsVersion::V1_2 => Ok(()),
+        version @ TlsVersion::V1_3 => Err(Failure::configuration([format!(
+            "tls.version_min is \"{version}\", which this version of moat does not enforce; allowed: \"{}\"",
+            TlsVersion::V1_2
+        )])),
     }
 }
 

@@ -251,7 +251,7 @@ impl Model {
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 200,
+        cases: 5000,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 300,
+        cases: 5000,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -129,7 +129,7 @@ impl Schedule {
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 400,
+        cases: 10000,
         failure_persistence: None,
         ..ProptestConfig::default()
     }
