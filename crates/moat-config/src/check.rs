@@ -141,7 +141,7 @@ fn anonymous(written: &Written<Listener>, problems: &mut Problems<'_>) {
             "everybody who reaches it"
         };
         format!(
-            "listener \"{}\" on {} lets {who} in without an identity: the policy's rules for the identity \"anonymous\" hold for them",
+            "listener \"{}\" on {} lets {who} in without an identity: the policy's rules for the identity \"<anonymous>\" hold for them",
             listener.name,
             addresses(listener)
         )

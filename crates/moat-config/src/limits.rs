@@ -69,8 +69,6 @@ section! {
         session_expiry_secs_max: u32 = n(7 * 86_400) => Kind::Secs { min: 0, max: u32::MAX as u64 }, example "\"30 d\"";
         /// The most sessions, connected or not.
         sessions_max: NonZeroUsize = n(100_000) => Kind::Count { min: 1, max: COUNT_MAX }, example "1000000";
-        /// The most sessions of one identity, connected or not.
-        sessions_per_identity_max: NonZeroUsize = n(10) => Kind::Count { min: 1, max: COUNT_MAX }, example "1";
         /// The most retained messages.
         retained_messages_max: usize = n(100_000) => Kind::Count { min: 0, max: COUNT_MAX }, example "1000000";
         /// The most bytes of all retained messages.
@@ -117,7 +115,6 @@ impl Limits {
             keep_alive_secs_max: n(65_535),
             session_expiry_secs_max: u32::MAX,
             sessions_max: n(1_000_000),
-            sessions_per_identity_max: n(1_000_000),
             retained_messages_max: n(1_000_000),
             retained_bytes_max: n(GIB),
             retained_per_identity_max: n(1_000_000),

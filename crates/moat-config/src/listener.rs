@@ -27,7 +27,7 @@ section! {
         /// Whether a client is asked for a certificate. With `requested`, one without a certificate needs a user name and
         /// password; with `required` it is turned away. Always `off` on plain TCP.
         client_auth: ClientAuth = ClientAuth::Requested => Kind::Choice(ClientAuth::WORDS), example "\"required\"";
-        /// Whether a client without certificate and password gets in, as the identity `anonymous`.
+        /// Whether a client without certificate and password gets in, as the identity `<anonymous>`.
         anonymous: bool = false => Kind::Bool, example "true";
         /// Which client ids an identity may use. Rules that speak of `${clientid}` need another value than `any`, since there
         /// the client chooses it freely.

@@ -306,7 +306,7 @@ fn anonymous_is_a_warning() {
     assert_eq!(
         warnings("[[listener]]\nanonymous = true\nbind = [\"0.0.0.0:8883\"]\n"),
         "moat.toml:2:13: listener \"tls-8883\" on 0.0.0.0:8883 lets everybody who reaches it in without an identity: \
-         the policy's rules for the identity \"anonymous\" hold for them"
+         the policy's rules for the identity \"<anonymous>\" hold for them"
     );
     assert_eq!(
         warnings("[[listener]]\nanonymous = true\nclient_auth = \"required\"\n"),

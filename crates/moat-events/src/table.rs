@@ -264,7 +264,7 @@ events! {
 
     /// A file was read again and is wrong; what was in force stays in force.
     ReloadFailed = "reload.failed", Error, audited {
-        /// What was read: `policy`, `certificates` or `users`.
+        /// What was read: `policy`, `certificates` or `users`; `log` when it could not be opened again.
         what: String,
         /// What is wrong with it, with file and line.
         error: String,

@@ -135,7 +135,7 @@ pub enum PkiError {
     },
     /// The device has a certificate that is still valid.
     #[error(
-        "device {name:?} has a certificate that is valid until {not_after}: use renew to issue another one beside it"
+        "device {name:?} has a certificate that is valid until {not_after}: issue another one beside it with `moat device add --reissue`"
     )]
     DuplicateDevice {
         /// The device.

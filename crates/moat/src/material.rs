@@ -45,7 +45,6 @@ impl Material {
     /// # Errors
     /// The first file that is wrong.
     pub(crate) fn read(config: &Config, ground: &Ground) -> Result<Self, Failure> {
-        tls_files::check_version(config)?;
         let data = &ground.folder;
         let tls = config
             .listeners

@@ -64,25 +64,12 @@ pub(crate) fn of_listener(listener: &Listener, config: &Config, data: &Path) -> 
         client_ca: (client_auth != ClientAuth::Off).then_some(client_ca),
         client_auth,
         chain_depth: u8::try_from(config.tls.ca_depth_max).unwrap_or(u8::MAX),
+        allow_tls12: config.tls.version_min == TlsVersion::V1_2,
         ..TlsFiles::new(
             or_own(&listener.certificate, SERVER_CERTIFICATE_FILE),
             or_own(&listener.key, SERVER_KEY_FILE),
             PathBuf::new(),
         )
-    }
-}
-
-/// Refuses a version that the TLS layer would not enforce: a key that is read and ignored would be a hole.
-///
-/// # Errors
-/// `tls.version_min` is above TLS 1.2.
-pub(crate) fn check_version(config: &Config) -> Result<(), Failure> {
-    match config.tls.version_min {
-        TlsVersion::V1_2 => Ok(()),
-        version @ TlsVersion::V1_3 => Err(Failure::configuration([format!(
-            "tls.version_min is \"{version}\", which this version of moat does not enforce; allowed: \"{}\"",
-            TlsVersion::V1_2
-        )])),
     }
 }
 

@@ -63,6 +63,8 @@ pub struct TlsFiles {
     /// Longest chain above a client's certificate, the trusted CA included; default
     /// [`CHAIN_DEPTH_DEFAULT`], a root and two intermediates. Unit: CA certificates.
     pub chain_depth: u8,
+    /// Whether a client that speaks only TLS 1.2 is let in.
+    pub allow_tls12: bool,
 }
 
 impl TlsFiles {
@@ -74,6 +76,7 @@ impl TlsFiles {
             client_ca: Some(client_ca),
             client_auth: ClientAuth::default(),
             chain_depth: CHAIN_DEPTH_DEFAULT,
+            allow_tls12: true,
         }
     }
 }
@@ -107,8 +110,13 @@ fn load_at(files: &TlsFiles, now: SystemTime) -> Result<Loaded, TlsConfigError> 
         path: files.certificate.clone(),
         reason: error.to_string(),
     };
+    let versions: &[_] = if files.allow_tls12 {
+        &[&TLS13, &TLS12]
+    } else {
+        &[&TLS13]
+    };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&TLS13, &TLS12])
+        .with_protocol_versions(versions)
         .map_err(refused)?;
     let builder = match client_verifier(files, provider)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),

@@ -251,7 +251,7 @@ impl Model {
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 5000,
+        cases: 200,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

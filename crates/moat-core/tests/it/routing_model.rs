@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 5000,
+        cases: 300,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -129,7 +129,7 @@ impl Schedule {
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
-        cases: 10000,
+        cases: 400,
         failure_persistence: None,
         ..ProptestConfig::default()
     }

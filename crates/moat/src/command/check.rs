@@ -70,9 +70,6 @@ fn files(config: &Config, data: &Path, findings: &mut Findings) {
             format!("user: {}, id {}", account.name, account.uid.as_raw())
         });
     }
-    if let Err(failure) = tls_files::check_version(config) {
-        findings.errors.extend(failure.errors);
-    }
     match policy_files::load(config, data, 1) {
         Ok(loaded) => {
             findings

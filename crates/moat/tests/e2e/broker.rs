@@ -107,8 +107,9 @@ impl Broker {
     /// The broker has read the files that were just written: its log says so.
     pub(crate) fn wait_for_reload(&mut self) {
         self.process.hang_up();
-        self.process
-            .wait_for(|line| line.contains("reload.succeeded").then_some(()));
+        for what in ["what=policy", "what=users"] {
+            self.wait_for_log(&["reload.succeeded", what]);
+        }
     }
 
     /// Waits for a line of the log that holds all of `words`.
