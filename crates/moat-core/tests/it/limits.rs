@@ -132,3 +132,25 @@ fn an_idle_connection_holds_no_buffer() {
     assert_eq!(link.out.capacity(), 0);
     assert!(!world.shards[0].pool().is_empty());
 }
+
+#[test]
+fn qos_0_messages_that_waited_go_with_the_connection() {
+    let mut world = World::new(limits());
+    let writer = world.client(V5, "writer");
+    for n in 0..30 {
+        world.retain(writer, &format!("r/{n}"), "retained", 1);
+    }
+    let reader = world.lasting(V5, "reader");
+    world.subscribe(reader, "t", 1);
+    world.send_subscribe(reader, &[("r/+", options(1))], None);
+    world.publish(writer, "t", "qos 0", 0);
+    world.publish(writer, "t", "qos 1", 1);
+    world.lose(reader);
+    let reader = world.lasting(V5, "reader");
+    let mut texts: Vec<String> = Vec::new();
+    for message in world.read_all(reader) {
+        texts.push(message.text().to_owned());
+    }
+    texts.retain(|text| text != "retained");
+    assert_eq!(texts, ["qos 1"]);
+}

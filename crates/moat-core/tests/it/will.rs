@@ -238,3 +238,18 @@ fn a_will_is_judged_again_when_it_is_published() {
     assert_eq!(world.events("will.denied").len(), 1);
     assert_eq!(world.shards[0].counters().denials_total, 1);
 }
+
+#[test]
+fn mqtt5_3_1_3_9__a_reconnect_with_a_will_of_its_own_does_not_publish_it_when_the_old_one_was_due()
+{
+    let (mut world, reader) = world_with_reader();
+    let (client, _) = world.connected(&with_will(V5, "client", delayed(5)));
+    world.lose(client);
+    let mut connect = with_will(V5, "client", will("w/t", "new"));
+    connect.keep_alive_secs = 0;
+    let (client, _) = world.connected(&connect);
+    world.pass_secs(100);
+    assert_eq!(world.messages(reader), []);
+    world.lose(client);
+    assert_eq!(world.payloads(reader), ["new"]);
+}
