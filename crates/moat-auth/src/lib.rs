@@ -2,11 +2,12 @@
 //!
 //! A [`Chain`] asks its backends in order; each says [`Verdict::NotMine`], accepts, rejects or is
 //! unavailable. Everything that is not an acceptance refuses. The calls block (a password hash
-//! takes tens of milliseconds and 19 MiB), so the packet plane never makes them: it hands a
-//! [`ConnectRequest`] to an [`AuthPool`] and gets the verdict by a callback.
+//! takes tens of milliseconds and 19 MiB), so the packet plane hands a [`ConnectRequest`] with a
+//! password to an [`AuthPool`] and gets the verdict by a callback. A certificate that TLS has
+//! verified costs nothing more to judge: that it asks the chain itself.
 //!
 //! A new backend is a folder `backend/NAME/` with `mod`, `config`, `lookup` and `tests`, one line in
-//! `chain.rs`, and a run of the contract test.
+//! `backend/mod.rs` and one in `chain.rs`, and a run of the contract test.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod backend;

@@ -19,7 +19,7 @@ pub const QUEUE_MAX: usize = 65_536;
 /// Called once with the verdict, on a worker thread (or on the dropping one, at the end).
 type Reply = Box<dyn FnOnce(Verdict) + Send>;
 
-/// As many requests wait as may: tell the client 0x97 Quota exceeded (3.x: 3), it may try again.
+/// As many requests wait as may: tell the client 0x89 Server busy (3.x: 3), it may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many logins are waiting")]
 pub struct QueueFull;

@@ -11,7 +11,7 @@
 //! - [`control`]: what the operator's side asks of a running shard.
 //!
 //! # What it may not know
-//! tokio, how passwords are stored, where certificates come from, and the admin API.
+//! tokio, how passwords are stored, who issues certificates, and the admin API.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 

@@ -70,7 +70,7 @@ events! {
         session_present: bool,
         /// The keep alive in force in seconds, 0 for none.
         keep_alive_secs: u64,
-        /// The TLS version and cipher suite, absent on a plain listener.
+        /// The TLS version, absent on a plain listener.
         tls: Option<String>,
     }
 
@@ -162,13 +162,13 @@ events! {
         rule: String,
     }
 
-    /// A will was refused by the policy, and its CONNECT with it.
+    /// A will was refused by the policy: at its CONNECT, which is then refused too, or when it was due.
     WillDenied = "will.denied", Warning, audited {
         /// The identity of the client.
         identity: String,
         /// The client id.
         client_id: String,
-        /// The address of the peer.
+        /// The address of the peer; `0.0.0.0:0` when the client was gone already.
         address: SocketAddr,
         /// The topic of the will.
         topic: String,
@@ -278,24 +278,6 @@ events! {
         days_left: u64,
         /// The file it is in.
         path: String,
-    }
-
-    /// A device got a certificate from the broker's CA.
-    DeviceCertificateIssued = "device.certificate_issued", Notice, audited {
-        /// The name of the device, which is its identity.
-        name: String,
-        /// The serial number in hexadecimal.
-        serial: String,
-        /// When the certificate ends, as RFC 3339.
-        not_after: String,
-    }
-
-    /// A user of the password file was added, changed or removed.
-    UserChanged = "user.changed", Notice, audited {
-        /// The name of the user.
-        name: String,
-        /// `added`, `password changed` or `removed`.
-        change: String,
     }
 
     /// Somebody used the admin API.

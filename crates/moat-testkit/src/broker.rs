@@ -155,15 +155,26 @@ impl Builder {
             events: sender,
         };
         let broker = Some(Broker::start(setup).unwrap());
-        TestBroker { plain: plain_address, tls: tls_address, authority, events: Mutex::new(events), broker, folder }
+        TestBroker {
+            plain: plain_address,
+            tls: tls_address,
+            authority,
+            events: Mutex::new(events),
+            broker,
+            folder,
+        }
     }
 
     fn chain(&self, folder: &Path) -> Chain {
         let path = folder.join("users");
         for (name, password) in &self.users {
-            file::UserFile::add(&path, name, &Password::new(password.clone().into_bytes())).unwrap();
+            file::UserFile::add(&path, name, &Password::new(password.clone().into_bytes()))
+                .unwrap();
         }
-        let backends = [BackendConfig::X509(x509::Config), BackendConfig::File(file::Config { path })];
+        let backends = [
+            BackendConfig::X509(x509::Config),
+            BackendConfig::File(file::Config { path }),
+        ];
         Chain::build(&backends, ContinueOnError::No).unwrap()
     }
 
@@ -216,7 +227,8 @@ impl TestBroker {
         match transport {
             Transport::Plain => RawClient::connect_with_receive_buffer(self.plain, bytes),
             Transport::Tls => {
-                RawClient::connect_tls_with_receive_buffer(self.tls, &self.tls_options(), bytes).unwrap()
+                RawClient::connect_tls_with_receive_buffer(self.tls, &self.tls_options(), bytes)
+                    .unwrap()
             }
         }
     }
@@ -226,13 +238,22 @@ impl TestBroker {
     /// # Errors
     /// When the handshake fails.
     pub fn client_with_certificate(&self, credential: &Credential) -> std::io::Result<RawClient> {
-        RawClient::connect_tls(self.tls, &TlsOptions { credential: Some(credential), ..self.tls_options() })
+        RawClient::connect_tls(
+            self.tls,
+            &TlsOptions {
+                credential: Some(credential),
+                ..self.tls_options()
+            },
+        )
     }
 
     /// What a client needs to trust the broker.
     #[must_use]
     pub fn tls_options(&self) -> TlsOptions<'_> {
-        TlsOptions { ca_pem: self.authority.pem(), ..TlsOptions::default() }
+        TlsOptions {
+            ca_pem: self.authority.pem(),
+            ..TlsOptions::default()
+        }
     }
 
     /// A folder of this broker's own, gone with it.
@@ -290,13 +311,17 @@ impl TestBroker {
     }
 
     fn running(&self) -> &Broker {
-        self.broker.as_ref().expect("it runs until stop, which consumes it")
+        self.broker
+            .as_ref()
+            .expect("it runs until stop, which consumes it")
     }
 }
 
 impl Drop for TestBroker {
     fn drop(&mut self) {
-        let Some(broker) = self.broker.take() else { return };
+        let Some(broker) = self.broker.take() else {
+            return;
+        };
         let stopped = broker.stop();
         if !std::thread::panicking() {
             stopped.unwrap();
@@ -305,7 +330,10 @@ impl Drop for TestBroker {
 }
 
 fn compile(text: &str) -> Snapshot {
-    let source = PolicySourceText { file: "policy.toml".into(), text: text.into() };
+    let source = PolicySourceText {
+        file: "policy.toml".into(),
+        text: text.into(),
+    };
     Snapshot::compile(vec![source], 1).unwrap_or_else(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         panic!("{}", errors.join("\n"))

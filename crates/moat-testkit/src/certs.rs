@@ -51,7 +51,10 @@ impl Authority {
         params.not_before = (SystemTime::now() - 100 * DAY).into();
         params.not_after = (SystemTime::now() + 1000 * DAY).into();
         let pem = params.self_signed(&key).unwrap().pem();
-        Authority { pem, issuer: Issuer::new(params, key) }
+        Authority {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// Its certificate, PEM.
@@ -107,14 +110,20 @@ impl Authority {
         params.not_after = not_after.into();
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Credential { cert_pem: certificate.pem(), key_pem: key.serialize_pem() }
+        Credential {
+            cert_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        }
     }
 }
 
 impl Credential {
     /// Writes `NAME.crt` and `NAME.key` into the folder, the key readable by its owner only.
     pub fn write(&self, folder: &Path, name: &str) -> (PathBuf, PathBuf) {
-        let (cert, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
+        let (cert, key) = (
+            folder.join(format!("{name}.crt")),
+            folder.join(format!("{name}.key")),
+        );
         write_private(&cert, &self.cert_pem);
         write_private(&key, &self.key_pem);
         (cert, key)

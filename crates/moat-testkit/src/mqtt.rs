@@ -73,7 +73,10 @@ impl RawClient {
             filter: TopicFilter::new(filter, &Limits::generous()).unwrap(),
             options: SubscriptionOptions::qos(qos),
         }];
-        self.send_packet(&Packet::Subscribe(Subscribe::new(packet_id(1), &subscriptions)));
+        self.send_packet(&Packet::Subscribe(Subscribe::new(
+            packet_id(1),
+            &subscriptions,
+        )));
         self.suback()
     }
 
@@ -88,7 +91,9 @@ impl RawClient {
     /// for later.
     pub fn suback(&mut self) -> ReasonCode {
         loop {
-            let bytes = self.fresh_packet().expect("a SUBACK, but the connection is closed");
+            let bytes = self
+                .fresh_packet()
+                .expect("a SUBACK, but the connection is closed");
             match decode(&bytes, self.version) {
                 Packet::SubAck(suback) => return suback.reasons.iter().next().unwrap(),
                 Packet::Publish(_) => self.early.push_back(bytes),
@@ -105,7 +110,9 @@ impl RawClient {
 
     /// Receives a PUBLISH, without acknowledging it.
     pub fn message(&mut self) -> Message {
-        self.recv(|packet| message_of(&packet).unwrap_or_else(|| panic!("not a PUBLISH: {packet:?}")))
+        self.recv(|packet| {
+            message_of(&packet).unwrap_or_else(|| panic!("not a PUBLISH: {packet:?}"))
+        })
     }
 
     /// Receives the next message and takes part in its whole exchange, PUBRELs before it included.
@@ -168,7 +175,10 @@ impl RawClient {
     /// Receives an acknowledgement of the given kind and returns its identifier and reason.
     pub fn expect_ack(&mut self, kind: PacketType) -> (PacketId, ReasonCode) {
         self.recv(|packet| match &packet {
-            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack)
+            Packet::PubAck(ack)
+            | Packet::PubRec(ack)
+            | Packet::PubRel(ack)
+            | Packet::PubComp(ack)
                 if packet.packet_type() == kind =>
             {
                 (ack.packet_id, ack.reason)
@@ -197,7 +207,12 @@ impl RawClient {
     /// Sends a PINGREQ and waits for its answer: everything sent before was handled by then.
     pub fn ping(&mut self) -> &mut Self {
         self.send_packet(&Packet::PingReq);
-        self.recv(|packet| assert!(matches!(packet, Packet::PingResp), "not a PINGRESP: {packet:?}"));
+        self.recv(|packet| {
+            assert!(
+                matches!(packet, Packet::PingResp),
+                "not a PINGRESP: {packet:?}"
+            )
+        });
         self
     }
 
@@ -211,7 +226,9 @@ impl RawClient {
 }
 
 fn message_of(packet: &Packet<'_>) -> Option<Message> {
-    let Packet::Publish(publish) = packet else { return None };
+    let Packet::Publish(publish) = packet else {
+        return None;
+    };
     Some(Message {
         topic: publish.topic.to_owned(),
         payload: publish.payload.to_vec(),

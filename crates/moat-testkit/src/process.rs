@@ -63,7 +63,13 @@ impl MoatProcess {
                 }
             });
         }
-        MoatProcess { child, lines, seen: Vec::new(), folder: None, data: data.to_owned() }
+        MoatProcess {
+            child,
+            lines,
+            seen: Vec::new(),
+            folder: None,
+            data: data.to_owned(),
+        }
     }
 
     /// Its data folder.
@@ -91,8 +97,14 @@ impl MoatProcess {
         }
         let until = Instant::now() + PROCESS_DEADLINE;
         loop {
-            let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) else {
-                panic!("the line did not come; the output was:\n{}", self.seen.join("\n"));
+            let Ok(line) = self
+                .lines
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+            else {
+                panic!(
+                    "the line did not come; the output was:\n{}",
+                    self.seen.join("\n")
+                );
             };
             let found = pick(&line);
             self.seen.push(line);
@@ -106,7 +118,9 @@ impl MoatProcess {
     pub fn address(&mut self) -> SocketAddr {
         self.wait_for(|line| {
             let says_so = line.contains("listen");
-            line.split(address_boundary).filter(|_| says_so).find_map(|word| word.parse().ok())
+            line.split(address_boundary)
+                .filter(|_| says_so)
+                .find_map(|word| word.parse().ok())
         })
     }
 
@@ -135,14 +149,21 @@ impl MoatProcess {
     pub fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PROCESS_DEADLINE;
         // Its output ends when it does, so there is mostly nothing left to wait for after this.
-        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
             self.seen.push(line);
         }
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < until, "it did not end; the output was:\n{}", self.seen.join("\n"));
+            assert!(
+                Instant::now() < until,
+                "it did not end; the output was:\n{}",
+                self.seen.join("\n")
+            );
             std::thread::park_timeout(WAIT_STEP);
         }
     }

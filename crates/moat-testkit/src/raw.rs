@@ -34,7 +34,11 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = if self.byte_by_byte { bytes.len().min(1) } else { bytes.len() };
+        let count = if self.byte_by_byte {
+            bytes.len().min(1)
+        } else {
+            bytes.len()
+        };
         self.stream.write(&bytes[..count])
     }
 
@@ -87,13 +91,19 @@ impl RawClient {
     /// Connects by plain TCP and speaks 5.0.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
-        Self::over(Stream::Plain(Socket { stream: tcp(address, None), byte_by_byte: false }))
+        Self::over(Stream::Plain(Socket {
+            stream: tcp(address, None),
+            byte_by_byte: false,
+        }))
     }
 
     /// Connects by plain TCP with a small receive buffer, so that a peer which is not read is soon blocked.
     #[must_use]
     pub fn connect_with_receive_buffer(address: SocketAddr, bytes: usize) -> Self {
-        Self::over(Stream::Plain(Socket { stream: tcp(address, Some(bytes)), byte_by_byte: false }))
+        Self::over(Stream::Plain(Socket {
+            stream: tcp(address, Some(bytes)),
+            byte_by_byte: false,
+        }))
     }
 
     /// Connects by TLS and completes the handshake.
@@ -118,9 +128,17 @@ impl RawClient {
     }
 
     fn tls_over(stream: TcpStream, options: &TlsOptions<'_>) -> io::Result<Self> {
-        let name = ServerName::try_from(options.server_name.unwrap_or("localhost").to_owned()).unwrap();
-        let connection = ClientConnection::new(Arc::new(client_config(options)), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(connection, Socket { stream, byte_by_byte: options.byte_by_byte });
+        let name =
+            ServerName::try_from(options.server_name.unwrap_or("localhost").to_owned()).unwrap();
+        let connection = ClientConnection::new(Arc::new(client_config(options)), name)
+            .map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(
+            connection,
+            Socket {
+                stream,
+                byte_by_byte: options.byte_by_byte,
+            },
+        );
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
@@ -128,7 +146,14 @@ impl RawClient {
     }
 
     fn over(stream: Stream) -> Self {
-        RawClient { stream, version: Version::V5, input: Vec::new(), used: 0, early: VecDeque::new(), deadline: DEADLINE }
+        RawClient {
+            stream,
+            version: Version::V5,
+            input: Vec::new(),
+            used: 0,
+            early: VecDeque::new(),
+            deadline: DEADLINE,
+        }
     }
 
     /// The client's own address.
@@ -164,7 +189,8 @@ impl RawClient {
 
     /// Sends bytes as one write; by TLS, in as few records as possible.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.try_send(bytes).unwrap_or_else(|error| panic!("sending {} bytes: {error}", bytes.len()));
+        self.try_send(bytes)
+            .unwrap_or_else(|error| panic!("sending {} bytes: {error}", bytes.len()));
     }
 
     /// Sends bytes one at a time: each in a segment, by TLS in a record, of its own.
@@ -197,11 +223,18 @@ impl RawClient {
                     return Some(packet);
                 }
                 Ok(Framed::Incomplete { .. }) => {}
-                Err(error) => panic!("the peer sent no packet: {error}; bytes: {:02x?}", head(rest)),
+                Err(error) => panic!(
+                    "the peer sent no packet: {error}; bytes: {:02x?}",
+                    head(rest)
+                ),
             }
             self.input.drain(..std::mem::take(&mut self.used));
             if !self.fill(until) {
-                assert!(self.input.is_empty(), "closed within a packet: {:02x?}", head(&self.input));
+                assert!(
+                    self.input.is_empty(),
+                    "closed within a packet: {:02x?}",
+                    head(&self.input)
+                );
                 return None;
             }
         }
@@ -210,7 +243,8 @@ impl RawClient {
     /// The bytes of the next packet.
     #[must_use]
     pub fn read_packet(&mut self) -> Vec<u8> {
-        self.next_packet().expect("a packet, but the connection is closed")
+        self.next_packet()
+            .expect("a packet, but the connection is closed")
     }
 
     /// Receives the next packet and shows it to `look`.
@@ -263,7 +297,9 @@ impl RawClient {
 
     /// Reads once. Returns false at the end of the peer's side.
     fn fill(&mut self, until: Instant) -> bool {
-        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let left = until
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
         self.tcp().set_read_timeout(Some(left)).unwrap();
         let mut buffer = [0; READ_BYTES_MAX];
         let read = match &mut self.stream {
@@ -283,7 +319,11 @@ impl RawClient {
                 | ErrorKind::UnexpectedEof => false,
                 ErrorKind::Interrupted => true,
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                    panic!("no answer within {:?}; so far: {:02x?}", self.deadline, head(&self.input))
+                    panic!(
+                        "no answer within {:?}; so far: {:02x?}",
+                        self.deadline,
+                        head(&self.input)
+                    )
                 }
                 // A fatal alert ends the connection.
                 ErrorKind::InvalidData => false,
@@ -304,8 +344,12 @@ pub fn encode(packet: &Packet<'_>, version: Version) -> Vec<u8> {
 /// The packet of some bytes.
 #[must_use]
 pub fn decode(bytes: &[u8], version: Version) -> Packet<'_> {
-    Packet::decode(bytes, version, &Limits::generous())
-        .unwrap_or_else(|error| panic!("the peer sent a bad packet: {error}; bytes: {:02x?}", head(bytes)))
+    Packet::decode(bytes, version, &Limits::generous()).unwrap_or_else(|error| {
+        panic!(
+            "the peer sent a bad packet: {error}; bytes: {:02x?}",
+            head(bytes)
+        )
+    })
 }
 
 fn head(bytes: &[u8]) -> &[u8] {
@@ -323,7 +367,9 @@ fn tcp(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
         // Before connecting, since the window is negotiated then.
         socket.set_recv_buffer_size(bytes).unwrap();
     }
-    socket.connect(&address.into()).unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
+    socket
+        .connect(&address.into())
+        .unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -344,7 +390,9 @@ fn client_config(options: &TlsOptions<'_>) -> ClientConfig {
     match options.credential {
         None => builder.with_no_client_auth(),
         Some(credential) => {
-            let chain = CertificateDer::pem_slice_iter(credential.cert_pem.as_bytes()).map(Result::unwrap).collect();
+            let chain = CertificateDer::pem_slice_iter(credential.cert_pem.as_bytes())
+                .map(Result::unwrap)
+                .collect();
             let key = PrivateKeyDer::from_pem_slice(credential.key_pem.as_bytes()).unwrap();
             builder.with_client_auth_cert(chain, key).unwrap()
         }

@@ -9,7 +9,7 @@
 //! - `material`: what the broker serves with, read from files.
 //! - `account`, `privileges`: who the process is, and what it gives up.
 //! - `service`: the service plane of a running broker: signals, reload, admin socket.
-//! - `admin_client`: the other end of the admin socket. `client`: the MQTT client of `pub` and `sub`.
+//! - `admin_socket`, `admin_client`: the two ends of the admin socket. `client`: the MQTT client of `pub` and `sub`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 

@@ -72,6 +72,8 @@ pub struct Connection {
     pub deadline: Time,
     /// Not read until this moment because it published too fast; `None` while it is read.
     pub paused: Option<Paused>,
+    /// The peer's side is over. What it sent before is still being handled; then the connection ends.
+    pub half_closed: bool,
     /// What readiness is known. Edge-triggered: true until a read or write says otherwise.
     pub ready: Ready,
 }
@@ -127,6 +129,7 @@ impl Connection {
             generation: 0,
             deadline,
             paused: None,
+            half_closed: false,
             ready: Ready::default(),
         }
     }
@@ -142,6 +145,14 @@ impl Connection {
         let closing = matches!(self.stage, Stage::Closing);
         let has_bytes = self.ready.readable || self.ready.layer || self.ready.input;
         has_bytes && (closing || self.paused.is_none())
+    }
+
+    /// Whether the peer's side is over and nothing it sent waits to be handled: not behind a budget, a pause, a verdict
+    /// or a change of shard.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let waits = matches!(self.stage, Stage::AwaitingAuth(_) | Stage::Arriving(..));
+        self.half_closed && !self.ready.input && self.paused.is_none() && !waits
     }
 
     /// Whether a TLS handshake is under way: costly, so it is counted against a budget.

@@ -85,10 +85,10 @@ impl EventLoop {
         };
         let certificate = certificate_identity(connection);
         let tried = connect.username.map(Into::into);
-        let method = if matches!(certificate, Ok(None)) {
-            "password"
-        } else {
-            "certificate"
+        let method = match (&certificate, connect.username, connect.password) {
+            (Ok(Some(_)) | Err(_), ..) => "certificate",
+            (Ok(None), None, None) => "none",
+            (Ok(None), ..) => "password",
         };
         connection.stage = Stage::AwaitingAuth(Box::new(Asked {
             opening,
@@ -255,7 +255,7 @@ impl EventLoop {
                     if connection.paused == Some(Paused::Auth) {
                         connection.paused = None;
                     }
-                    connection.ready.input = !connection.input.is_empty();
+                    connection.ready.input = !connection.input.is_empty() || connection.half_closed;
                     self.list(id);
                 }
             }

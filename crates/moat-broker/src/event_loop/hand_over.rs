@@ -23,7 +23,8 @@ impl EventLoop {
             outbox.messages.append(&mut outbox.confirmations);
             self.send_batch(shard);
         }
-        if !self.waiting_for_peers.is_empty() {
+        // They wait for room or for an answer; without either, trying again would only spin.
+        if std::mem::take(&mut self.peers_moved) {
             self.resume_peers();
         }
     }
@@ -38,10 +39,13 @@ impl EventLoop {
             messages: std::mem::take(outbox),
         };
         let refused = self.common.inboxes[shard.index()].send(batch).err();
-        if let Some(Envelope::Peers { messages, .. }) = refused.map(|envelope| *envelope) {
-            // Kept in order; those who fill it pause, and the next turn tries again.
-            *outbox = messages;
-            self.stuck = true;
+        match refused.map(|envelope| *envelope) {
+            Some(Envelope::Peers { messages, .. }) => {
+                // Kept in order; those who fill it pause, and the next turn tries again.
+                *outbox = messages;
+                self.stuck = true;
+            }
+            _ => self.peers_moved = true,
         }
     }
 

@@ -19,6 +19,7 @@ impl EventLoop {
             };
             match envelope {
                 Envelope::Peers { from, messages } => {
+                    self.peers_moved = true;
                     for message in messages {
                         self.shard.peer(from, message, self.now, &mut self.fx);
                     }

@@ -86,6 +86,8 @@ pub struct EventLoop {
     read_buffer: Vec<u8>,
     plaintext: Vec<u8>,
     next_shard: usize,
+    /// Whether another shard took or brought something since those who wait for it last tried.
+    peers_moved: bool,
     /// Whether an inbox of another shard was full at the last hand-over.
     stuck: bool,
     stopping: Option<Time>,
@@ -123,6 +125,7 @@ impl EventLoop {
             read_buffer: vec![0; READ_BYTES_MAX],
             plaintext: Vec::new(),
             next_shard: 0,
+            peers_moved: false,
             stuck: false,
             stopping: None,
             now: Time::ZERO,

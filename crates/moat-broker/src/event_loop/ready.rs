@@ -82,7 +82,7 @@ impl EventLoop {
             return;
         };
         connection.paused = None;
-        connection.ready.input |= !connection.input.is_empty();
+        connection.ready.input |= !connection.input.is_empty() || connection.half_closed;
         self.list(id);
     }
 

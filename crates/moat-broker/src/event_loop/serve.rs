@@ -32,6 +32,7 @@ impl EventLoop {
         if connection.ready.input && connection.paused.is_none() {
             connection.ready.input = false;
             self.digest(id, &[]);
+            self.end_if_finished(id);
             return;
         }
         let filled = connection.fill(buffer, plaintext);
@@ -42,6 +43,14 @@ impl EventLoop {
             Filled::Nothing => {}
             Filled::Plain(read) => self.digest(id, &buffer[..read]),
             Filled::Decrypted => self.digest(id, plaintext),
+            Filled::Ended(Ended::ByPeer) => {
+                if let Some(connection) = self.connection(id) {
+                    (connection.ready.readable, connection.ready.layer) = (false, false);
+                    connection.half_closed = true;
+                }
+                self.digest(id, plaintext);
+                self.end_if_finished(id);
+            }
             Filled::Ended(ended) => {
                 self.digest(id, plaintext);
                 self.ended(id, &ended);
@@ -156,6 +165,16 @@ impl EventLoop {
         let held = connection.held_bytes();
         if connection.permit.charge(held).is_err() {
             self.refuse_silently(id, "preauth_bytes_total_max reached");
+        }
+    }
+
+    /// Ends a connection whose peer has closed its side, once all that came before is handled.
+    fn end_if_finished(&mut self, id: ConnId) {
+        if self
+            .connection(id)
+            .is_some_and(|connection| connection.is_finished())
+        {
+            self.ended(id, &Ended::ByPeer);
         }
     }
 

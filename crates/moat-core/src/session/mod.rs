@@ -53,6 +53,8 @@ pub struct Session {
     /// Messages handed to each topic-owning shard and not yet confirmed; empty when none ever was.
     /// They may be under way still when the next connection has come.
     pub via_owner: Box<[u32]>,
+    /// QoS 1 and 2 messages it has lost to its limits.
+    pub dropped: u64,
     /// The fan-out that last chose this session, and where it stands in it.
     pub chosen: (u64, u32),
 }
@@ -75,6 +77,7 @@ impl Session {
             timer_at: Time::NEVER,
             generation,
             via_owner: Box::default(),
+            dropped: 0,
             chosen: (0, 0),
         }
     }

@@ -27,6 +27,7 @@ use moat_policy::Snapshot;
 
 pub use connect::{Arrival, Refused};
 pub use peer::{PeerMessage, SessionRef};
+pub use publish::VIA_OWNER_MAX;
 pub use receive::{Pause, Received, Then};
 pub use subscribe::{RetainedWish, WAITING_SUBSCRIBES_MAX};
 pub use topology::{SHARDS_MAX, ShardId, Topology};

@@ -14,6 +14,10 @@ use crate::router::{RetainRefusal, ShardSet};
 use crate::session::SessionIndex;
 use crate::time::Time;
 
+/// Messages of one session under way through one owning shard; more pause its client. The owner
+/// confirms only once every shard has room for them, so this bounds what a slow one piles up there.
+pub const VIA_OWNER_MAX: u32 = 1024;
+
 /// What an acknowledgement has to know of a publish that was routed away.
 #[derive(Clone, Copy)]
 struct Receipt {
@@ -230,8 +234,9 @@ impl Shard {
         let mut wanting = ShardSet::default();
         if !self.interest.is_alone() {
             let owner = self.topology.owner(topic);
-            if owner != self.id && (retain || self.is_following(at, owner)) {
-                if self.is_full(owner, fx) && !must {
+            if owner != self.id && (retain || self.under_way(at, owner) > 0) {
+                let behind = self.under_way(at, owner) >= VIA_OWNER_MAX;
+                if (behind || self.is_full(owner, fx)) && !must {
                     return Err(Pause::Peers);
                 }
                 self.follow(at, owner);
@@ -276,11 +281,11 @@ impl Shard {
         fx.waiting_for(shard) >= self.limits.peer_outbox_messages_max
     }
 
-    /// Whether messages of this client are still under way to the shard that owns their topics.
-    fn is_following(&self, at: SessionIndex, owner: super::ShardId) -> bool {
+    /// Messages of this client still under way through the shard that owns their topics.
+    fn under_way(&self, at: SessionIndex, owner: super::ShardId) -> u32 {
         self.session(at)
             .and_then(|session| session.via_owner.get(owner.index()).copied())
-            .is_some_and(|under_way| under_way > 0)
+            .unwrap_or(0)
     }
 
     fn follow(&mut self, at: SessionIndex, owner: super::ShardId) {

@@ -186,8 +186,13 @@ impl Residents {
             Delivered::Dropped => {
                 self.counters.messages_dropped_total += 1;
                 if target.qos != QoS::AtMostOnce {
-                    fx.events
-                        .push(dropped(session, 1, "queue full or packet too large"));
+                    session.dropped += 1;
+                    // An absent client's full queue must not flood the log: 1, 2, 4, 8 …
+                    if session.dropped.is_power_of_two() {
+                        let since_last = session.dropped - session.dropped / 2;
+                        let cause = "queue full or packet too large";
+                        fx.events.push(dropped(session, since_last, cause));
+                    }
                 }
             }
         }

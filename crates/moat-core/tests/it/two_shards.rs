@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use moat_codec::{Packet, ReasonCode, SubscriptionOptions};
+use moat_codec::{Packet, Publish, ReasonCode, SubscriptionOptions};
 use moat_core::Limits;
-use moat_core::shard::{Pause, Then, WAITING_SUBSCRIBES_MAX};
+use moat_core::shard::{Pause, Then, VIA_OWNER_MAX, WAITING_SUBSCRIBES_MAX};
 use moat_policy::Snapshot;
 
 use crate::harness::*;
@@ -496,4 +496,25 @@ fn a_policy_swap_takes_back_the_interest() {
     let told = world.publish(writer, "secret/t", "x", 1);
     assert_eq!(told, ReasonCode::NoMatchingSubscribers);
     assert_eq!(world.messages(reader), []);
+}
+
+#[test]
+fn via_owner_max_pauses_a_publisher_whose_messages_the_owner_has_not_confirmed() {
+    let no_rate = Limits {
+        publishes_per_sec_max: 0,
+        ..limits()
+    };
+    let mut world = World::with(2, no_rate, Arc::new(Snapshot::allow_all()));
+    let writer = client_at(&mut world, 0, "writer");
+    let topic = world.topic_of(1, "t");
+    world.automatic = false;
+    let mut retained = Publish::new(&topic, b"x");
+    retained.retain = true;
+    let bytes = encode(&Packet::Publish(retained), V5);
+    for _ in 0..VIA_OWNER_MAX {
+        assert!(matches!(world.send_raw(writer, &bytes), Then::NeedMore(_)));
+    }
+    assert_eq!(world.send_raw(writer, &bytes), Then::Pause(Pause::Peers));
+    world.settle();
+    assert!(matches!(world.resume(writer), Then::NeedMore(_)));
 }

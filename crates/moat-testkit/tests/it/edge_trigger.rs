@@ -5,10 +5,10 @@ use moat_codec::{
     SubscriptionOptions, TopicFilter, Unsubscribe, Version,
 };
 use moat_events::Event;
+use moat_testkit::TestBroker;
 use moat_testkit::broker::{Builder, Transport};
 use moat_testkit::mqtt::{packet_id, publish};
 use moat_testkit::raw::{RawClient, TlsOptions, encode};
-use moat_testkit::TestBroker;
 
 /// Messages of a flood.
 const FLOOD_MESSAGES: u32 = 100_000;
@@ -42,14 +42,23 @@ fn subscribe_to(filter: &str) -> Vec<u8> {
         filter: TopicFilter::new(filter, &Limits::generous()).unwrap(),
         options: SubscriptionOptions::qos(QoS::AtMostOnce),
     }];
-    encode(&Packet::Subscribe(Subscribe::new(packet_id(1), &subscriptions)), Version::V5)
+    encode(
+        &Packet::Subscribe(Subscribe::new(packet_id(1), &subscriptions)),
+        Version::V5,
+    )
 }
 
 /// CONNECT, SUBSCRIBE to `t/#` and PUBLISH to `t/x`.
 fn whole_session(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = encode(&Packet::Connect(Connect::new(Version::V5, "whole")), Version::V5);
+    let mut bytes = encode(
+        &Packet::Connect(Connect::new(Version::V5, "whole")),
+        Version::V5,
+    );
     bytes.extend(subscribe_to("t/#"));
-    bytes.extend(encode(&publish("t/x", payload, QoS::AtMostOnce, 0), Version::V5));
+    bytes.extend(encode(
+        &publish("t/x", payload, QoS::AtMostOnce, 0),
+        Version::V5,
+    ));
     bytes
 }
 
@@ -64,7 +73,9 @@ fn numbered(topic: &str, qos: QoS, count: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in 0..count {
         let id = u16::try_from(number % 60_000 + 1).unwrap();
-        publish(topic, &number.to_be_bytes(), qos, id).encode(Version::V5, &mut bytes).unwrap();
+        publish(topic, &number.to_be_bytes(), qos, id)
+            .encode(Version::V5, &mut bytes)
+            .unwrap();
     }
     bytes
 }
@@ -88,7 +99,10 @@ fn a_session_in_segments_of_one_byte(transport: Transport, shards: usize) {
     let mut client = match transport {
         Transport::Plain => broker.client(Transport::Plain),
         Transport::Tls => {
-            let options = TlsOptions { byte_by_byte: true, ..broker.tls_options() };
+            let options = TlsOptions {
+                byte_by_byte: true,
+                ..broker.tls_options()
+            };
             RawClient::connect_tls(broker.tls, &options).unwrap()
         }
     };
@@ -101,7 +115,9 @@ fn a_session_in_segments_of_one_byte(transport: Transport, shards: usize) {
 fn a_flood_in_one_write_arrives_whole_and_in_order(transport: Transport, shards: usize) {
     let broker = unlimited(shards).start();
     let mut subscriber = broker.client(transport);
-    subscriber.hello("subscriber").subscribe("flood", QoS::AtMostOnce);
+    subscriber
+        .hello("subscriber")
+        .subscribe("flood", QoS::AtMostOnce);
     let mut publisher = broker.client(transport);
     publisher.hello("publisher");
     std::thread::scope(|scope| {
@@ -118,7 +134,10 @@ fn many_packets_in_one_record(transport: Transport, shards: usize) {
     const MESSAGES: u32 = 500;
     let broker = unlimited(shards).start();
     let mut client = broker.client(transport);
-    let mut bytes = encode(&Packet::Connect(Connect::new(Version::V5, "many")), Version::V5);
+    let mut bytes = encode(
+        &Packet::Connect(Connect::new(Version::V5, "many")),
+        Version::V5,
+    );
     bytes.extend(subscribe_to("many"));
     bytes.extend(numbered("many", QoS::AtMostOnce, MESSAGES));
     assert!(bytes.len() < 16 << 10, "fits into one record");
@@ -136,13 +155,22 @@ fn one_packet_over_many_records(transport: Transport, shards: usize) {
     let mut client = broker.client(transport);
     client.hello("long").subscribe("long", QoS::AtMostOnce);
     let pattern: Vec<u8> = (0..=250).cycle().take(700_000).collect();
-    client.send(&encode(&publish("long", &pattern, QoS::AtMostOnce, 0), Version::V5));
-    assert!(client.message().payload == pattern, "one write, many full records");
+    client.send(&encode(
+        &publish("long", &pattern, QoS::AtMostOnce, 0),
+        Version::V5,
+    ));
+    assert!(
+        client.message().payload == pattern,
+        "one write, many full records"
+    );
     let pattern = &pattern[..3000];
     for chunk in encode(&publish("long", pattern, QoS::AtMostOnce, 0), Version::V5).chunks(7) {
         client.send(chunk);
     }
-    assert!(client.message().payload == pattern, "one packet, many tiny records");
+    assert!(
+        client.message().payload == pattern,
+        "one packet, many tiny records"
+    );
     broker.stop();
 }
 
@@ -190,8 +218,14 @@ fn wait_for_pause(broker: &TestBroker) {
 fn large_unsubscribe() -> Vec<u8> {
     let limits = Limits::generous();
     let names: Vec<String> = (0..100).map(|n| format!("{n:0>1000}")).collect();
-    let filters: Vec<_> = names.iter().map(|name| TopicFilter::new(name, &limits).unwrap()).collect();
-    encode(&Packet::Unsubscribe(Unsubscribe::new(packet_id(7), &filters)), Version::V5)
+    let filters: Vec<_> = names
+        .iter()
+        .map(|name| TopicFilter::new(name, &limits).unwrap())
+        .collect();
+    encode(
+        &Packet::Unsubscribe(Unsubscribe::new(packet_id(7), &filters)),
+        Version::V5,
+    )
 }
 
 fn expect_unsuback(client: &mut RawClient) {
@@ -210,7 +244,9 @@ fn data_before_an_end(transport: Transport, shards: usize, end: fn(&mut RawClien
     const MESSAGES: u32 = 20_000;
     let broker = unlimited(shards).start();
     let mut subscriber = broker.client(transport);
-    subscriber.hello("subscriber").subscribe("last", QoS::AtMostOnce);
+    subscriber
+        .hello("subscriber")
+        .subscribe("last", QoS::AtMostOnce);
     let mut publisher = broker.client(transport);
     publisher.hello("publisher");
     publisher.send(&numbered("last", QoS::AtMostOnce, MESSAGES));
@@ -226,7 +262,9 @@ fn data_before_an_end(transport: Transport, shards: usize, end: fn(&mut RawClien
 fn a_whole_session_right_before_the_end_is_handled(transport: Transport, shards: usize) {
     let broker = unlimited(shards).start();
     let mut subscriber = broker.client(transport);
-    subscriber.hello("subscriber").subscribe("t/#", QoS::AtMostOnce);
+    subscriber
+        .hello("subscriber")
+        .subscribe("t/#", QoS::AtMostOnce);
     for number in 0..20_u8 {
         let mut client = broker.client(transport);
         client.send(&whole_session(&[number]));
@@ -237,11 +275,19 @@ fn a_whole_session_right_before_the_end_is_handled(transport: Transport, shards:
 }
 
 /// The verdict comes after the end of the client's side.
-fn a_whole_session_with_a_password_right_before_the_end_is_handled(transport: Transport, shards: usize) {
+fn a_whole_session_with_a_password_right_before_the_end_is_handled(
+    transport: Transport,
+    shards: usize,
+) {
     const PASSWORD: &str = "correct horse battery";
-    let broker = TestBroker::builder().shards(shards).user("anna", PASSWORD).start();
+    let broker = TestBroker::builder()
+        .shards(shards)
+        .user("anna", PASSWORD)
+        .start();
     let mut subscriber = broker.client(transport);
-    subscriber.hello("subscriber").subscribe("t", QoS::AtMostOnce);
+    subscriber
+        .hello("subscriber")
+        .subscribe("t", QoS::AtMostOnce);
     let mut connect = Connect::new(Version::V5, "anna");
     (connect.username, connect.password) = (Some("anna"), Some(PASSWORD.as_bytes()));
     let mut client = broker.client(transport);
@@ -255,7 +301,9 @@ fn a_whole_session_with_a_password_right_before_the_end_is_handled(transport: Tr
 fn data_behind_a_pause_is_handled_after_the_end(transport: Transport, shards: usize) {
     let broker = slow_publishers(shards).start();
     let mut subscriber = broker.client(transport);
-    subscriber.hello("subscriber").subscribe("last", QoS::AtMostOnce);
+    subscriber
+        .hello("subscriber")
+        .subscribe("last", QoS::AtMostOnce);
     let mut publisher = broker.client(transport);
     publisher.hello("publisher");
     publisher.send(&numbered("last", QoS::AtMostOnce, 3));
@@ -276,11 +324,16 @@ fn a_paused_publisher_goes_on_by_itself(transport: Transport, shards: usize) {
         })
         .start();
     let mut client = broker.client(transport);
-    client.hello("eager").send(&numbered("t", QoS::AtLeastOnce, MESSAGES));
+    client
+        .hello("eager")
+        .send(&numbered("t", QoS::AtLeastOnce, MESSAGES));
     wait_for_pause(&broker);
     for number in 0..MESSAGES {
         let (id, reason) = client.expect_ack(PacketType::PubAck);
-        assert_eq!((u32::from(id.value()), reason.is_error()), (number + 1, false));
+        assert_eq!(
+            (u32::from(id.value()), reason.is_error()),
+            (number + 1, false)
+        );
     }
     broker.stop();
 }
@@ -310,7 +363,8 @@ fn a_reader_that_stops_gets_every_qos_1_message(transport: Transport, shards: us
     let mut publisher = broker.client(transport);
     publisher.hello("publisher");
     for number in 0..FILLING_MESSAGES {
-        let reason = publisher.publish_fully("fill", &filling(number), QoS::AtLeastOnce, number + 1);
+        let reason =
+            publisher.publish_fully("fill", &filling(number), QoS::AtLeastOnce, number + 1);
         assert_eq!(reason, ReasonCode::Success);
     }
     for number in 0..FILLING_MESSAGES {
@@ -321,7 +375,10 @@ fn a_reader_that_stops_gets_every_qos_1_message(transport: Transport, shards: us
 }
 
 fn what_a_slow_qos_0_reader_misses_is_counted(transport: Transport, shards: usize) {
-    let broker = TestBroker::builder().shards(shards).limits(|limits| limits.publishes_per_sec_max = 0).start();
+    let broker = TestBroker::builder()
+        .shards(shards)
+        .limits(|limits| limits.publishes_per_sec_max = 0)
+        .start();
     let mut reader = broker.client_with_receive_buffer(transport, 4096);
     reader.hello("reader").subscribe("fill", QoS::AtMostOnce);
     let mut publisher = broker.client(transport);

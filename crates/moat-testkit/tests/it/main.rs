@@ -1,5 +1,9 @@
 //! The packet plane as its clients see it: bytes over TCP and TLS, with one shard and with two.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
 
 /// Runs each check over TCP and TLS, with one shard and with two, as four tests of their own.
 macro_rules! everywhere {

@@ -42,7 +42,10 @@ fn a_session_changes_hands_again_and_again(transport: Transport, shards: usize) 
     let mut publisher = broker.client(transport);
     publisher.hello("publisher");
     let mut current = broker.client(transport);
-    assert_eq!(current.connect_with(&lasting("device")), ReasonCode::Success);
+    assert_eq!(
+        current.connect_with(&lasting("device")),
+        ReasonCode::Success
+    );
     current.subscribe("t", QoS::AtLeastOnce);
     for round in 0..30_u8 {
         let mut next = broker.client(transport);
@@ -68,14 +71,21 @@ fn racing_takeovers_leave_one_connection(transport: Transport, shards: usize) {
             scope.spawn(|| {
                 for _ in 0..ROUNDS {
                     let mut client = broker.client(transport);
-                    assert_eq!(client.connect_with(&lasting("contested")), ReasonCode::Success);
+                    assert_eq!(
+                        client.connect_with(&lasting("contested")),
+                        ReasonCode::Success
+                    );
                 }
             });
         }
     });
     let mut last = broker.client(transport);
-    assert_eq!(last.connect_with(&lasting("contested")), ReasonCode::Success);
-    last.subscribe("t", QoS::ExactlyOnce).publish("t", b"mine", QoS::AtMostOnce, 0);
+    assert_eq!(
+        last.connect_with(&lasting("contested")),
+        ReasonCode::Success
+    );
+    last.subscribe("t", QoS::ExactlyOnce)
+        .publish("t", b"mine", QoS::AtMostOnce, 0);
     assert_eq!(last.message().payload, b"mine");
     assert_eq!(broker.report().sizes.sessions, 1);
     broker.stop();
@@ -91,7 +101,9 @@ fn order_is_kept_per_publisher(transport: Transport, shards: usize) {
         let mut subscribers: Vec<_> = (0..SUBSCRIBERS)
             .map(|n| {
                 let mut client = broker.client(transport);
-                client.hello(&format!("subscriber-{n}")).subscribe("order/+", qos);
+                client
+                    .hello(&format!("subscriber-{n}"))
+                    .subscribe("order/+", qos);
                 client
             })
             .collect();
@@ -112,7 +124,9 @@ fn order_is_kept_per_publisher(transport: Transport, shards: usize) {
 fn publish_numbered(mut client: RawClient, topic: &str, qos: QoS, count: u16) {
     let mut bytes = Vec::new();
     for number in 0..count {
-        publish(topic, &number.to_be_bytes(), qos, number + 1).encode(Version::V5, &mut bytes).unwrap();
+        publish(topic, &number.to_be_bytes(), qos, number + 1)
+            .encode(Version::V5, &mut bytes)
+            .unwrap();
         // As many as may be under way at once.
         if number % 500 == 499 || number + 1 == count {
             client.send(&std::mem::take(&mut bytes));
@@ -126,11 +140,14 @@ fn finish_exchanges(client: &mut RawClient, qos: QoS, count: u16) {
     use moat_codec::PacketType::{PubAck, PubComp, PubRec, PubRel};
     match qos {
         QoS::AtMostOnce => {}
-        QoS::AtLeastOnce => (0..count).for_each(|n| assert!(!client.expect_ack(PubAck).1.is_error(), "{n}")),
+        QoS::AtLeastOnce => {
+            (0..count).for_each(|n| assert!(!client.expect_ack(PubAck).1.is_error(), "{n}"))
+        }
         QoS::ExactlyOnce => {
             let ids: Vec<_> = (0..count).map(|_| client.expect_ack(PubRec).0).collect();
             ids.iter().for_each(|id| client.acknowledge(PubRel, *id));
-            ids.iter().for_each(|id| assert_eq!(client.expect_ack(PubComp).0, *id));
+            ids.iter()
+                .for_each(|id| assert_eq!(client.expect_ack(PubComp).0, *id));
         }
     }
 }
@@ -220,20 +237,34 @@ fn packets_behind_a_password_wait_for_the_verdict(transport: Transport, shards: 
         connect
     };
     let mut subscriber = broker.client(transport);
-    assert_eq!(subscriber.connect_with(&session("otto", "battery horse correct")), ReasonCode::Success);
+    assert_eq!(
+        subscriber.connect_with(&session("otto", "battery horse correct")),
+        ReasonCode::Success
+    );
     subscriber.subscribe("t", QoS::AtMostOnce);
     for (password, number) in [("wrong horse battery", 0_u8), ("correct horse battery", 1)] {
         let mut bytes = encode(&Packet::Connect(session("anna", password)), Version::V5);
-        bytes.extend(encode(&publish("t", &[number], QoS::AtMostOnce, 0), Version::V5));
+        bytes.extend(encode(
+            &publish("t", &[number], QoS::AtMostOnce, 0),
+            Version::V5,
+        ));
         let mut client = broker.client(transport);
         client.send(&bytes);
-        let expected = if number == 0 { ReasonCode::BadUserNameOrPassword } else { ReasonCode::Success };
+        let expected = if number == 0 {
+            ReasonCode::BadUserNameOrPassword
+        } else {
+            ReasonCode::Success
+        };
         assert_eq!(client.connack(), expected);
         if number == 1 {
             client.ping();
         }
     }
-    assert_eq!(subscriber.message().payload, [1], "the refused client's message is not the first");
+    assert_eq!(
+        subscriber.message().payload,
+        [1],
+        "the refused client's message is not the first"
+    );
     broker.stop();
 }
 
@@ -244,7 +275,10 @@ fn a_graceful_stop_says_goodbye(transport: Transport, shards: usize) {
         client.hello(&format!("client-{number}"));
     }
     let mut old = broker.client(transport);
-    assert_eq!(old.connect_with(&Connect::new(Version::V311, "old")), ReasonCode::Success);
+    assert_eq!(
+        old.connect_with(&Connect::new(Version::V311, "old")),
+        ReasonCode::Success
+    );
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| broker.stop());
         for client in &mut clients {

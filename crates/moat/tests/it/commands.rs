@@ -158,7 +158,7 @@ fn a_generated_password_is_shown_once_and_can_be_replaced() {
     let generate = |command| folder.moat(&["--json", "user", command, "anna", "--generate"]);
     generate("passwd")
         .err
-        .contains("moat user list")
+        .contains("moat user add anna")
         .then_some(())
         .unwrap();
     let password = |command| {

@@ -43,7 +43,7 @@ pub enum EditError {
         name: String,
     },
     /// A change of somebody who isn't there.
-    #[error("no user {name:?}: `moat user list` shows who there is")]
+    #[error("no user {name:?}: add it with `moat user add {name}`")]
     Unknown {
         /// The user.
         name: String,

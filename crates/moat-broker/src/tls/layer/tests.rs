@@ -622,7 +622,7 @@ fn a_client_of_tls_1_2_is_turned_away_where_only_1_3_is_allowed() {
     for version in BOTH {
         let client = client_config(&setup, version, None);
         let mut pair = Pair::new(client, server_config(&setup, ClientAuth::Requested));
-        let is_1_3 = version.version == rustls::ProtocolVersion::TLSv1_3;
+        let is_1_3 = version.version == ProtocolVersion::TLSv1_3;
         assert_eq!(pair.handshake(usize::MAX).is_ok(), is_1_3);
     }
 }
