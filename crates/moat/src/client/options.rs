@@ -26,7 +26,7 @@ const PEM_BYTES_MAX: u64 = 1 << 20;
 /// Where the broker is, and who we are. A password is never an argument: arguments can be read by every user.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// The broker: mqtts://HOST[:PORT], or mqtt://HOST[:PORT] without encryption.
+    /// The broker: `mqtts://HOST:PORT`, or `mqtt://HOST:PORT` without encryption; the port may be left out.
     #[arg(long, conflicts_with_all = ["host", "port"])]
     url: Option<Target>,
     /// The broker's name or address, as its certificate has it; by default localhost.
