@@ -7,7 +7,7 @@ use super::{EventLoop, LISTENERS, WAKER};
 use crate::connection::Paused;
 
 /// TLS handshake steps per turn; a storm of them slows handshakes, not messages.
-const HANDSHAKE_STEPS_PER_TURN_MAX: usize = 8;
+const HANDSHAKE_STEPS_PER_TURN_MAX: usize = 2;
 
 impl EventLoop {
     /// Remembers what the kernel said. With edge-triggered polling it says it once.
