@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("moat-codec", &[]),
     ("moat-config", &[]),
     ("moat-api", &[]),
+    ("moat-websocket", &[]),
     // Level 1: what MQTT and the policy mean.
     ("moat-policy", &["moat-codec", "moat-events"]),
     ("moat-core", &["moat-codec", "moat-events", "moat-policy"]),
@@ -28,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "moat-auth",
             "moat-config",
             "moat-events",
+            "moat-websocket",
         ],
     ),
     // The wiring: the only crate that may know all of them.
@@ -44,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "moat-pki",
             "moat-policy",
             "moat-store",
+            "moat-websocket",
         ],
     ),
     // Beside: no crate depends on them but for its tests.
@@ -57,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "moat-core",
             "moat-events",
             "moat-policy",
+            "moat-websocket",
         ],
     ),
     (
@@ -66,7 +70,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// What may not be linked into a crate that is without input, output and clock.
-const NO_IO_CRATES: &[&str] = &["moat-codec", "moat-core", "moat-policy"];
+const NO_IO_CRATES: &[&str] = &["moat-codec", "moat-core", "moat-policy", "moat-websocket"];
 const IO_DEPENDENCIES: &[&str] = &["tokio", "mio", "rustls", "socket2", "rustix", "serde_json"];
 
 /// What is wrong with the manifests.
