@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use moat_config::{ClientIdMode, Protocol};
+use moat_websocket::Rules;
 use rustls::ServerConfig;
 
 use crate::tls::IdentityKey;
@@ -19,6 +20,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Its TLS configuration; `None` for plain TCP. Swapped on reload.
     pub tls: Option<ArcSwap<ServerConfig>>,
+    /// What a WebSocket upgrade has to be like; `None` where MQTT comes without WebSocket.
+    pub websocket: Option<Arc<Rules>>,
     /// Whether a client without any credential may come in.
     pub anonymous: bool,
     /// How client identifiers are bound to identities.
@@ -31,10 +34,11 @@ impl Listener {
     /// What clients speak here.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        if self.tls.is_some() {
-            Protocol::Tls
-        } else {
-            Protocol::Tcp
+        match (&self.tls, &self.websocket) {
+            (Some(_), None) => Protocol::Tls,
+            (None, None) => Protocol::Tcp,
+            (Some(_), Some(_)) => Protocol::Wss,
+            (None, Some(_)) => Protocol::Ws,
         }
     }
 }

@@ -8,11 +8,19 @@ use crate::listener::{ClientAuth, Listener, Protocol};
 use crate::problem::Problems;
 use crate::raw::Written;
 
+/// The port of MQTT without TLS, as an example.
+const PLAIN_PORT: u16 = 1883;
+/// The port of MQTT over WebSocket without TLS, as an example.
+const PLAIN_WEBSOCKET_PORT: u16 = 8083;
+
 /// Completes the listeners and checks each and all.
 pub(crate) fn listeners(listeners: &mut [Written<Listener>], problems: &mut Problems<'_>) {
     for written in listeners.iter_mut() {
-        if written.section.protocol == Protocol::Tcp && !written.has("client_auth") {
+        if !written.section.protocol.is_tls() && !written.has("client_auth") {
             written.section.client_auth = ClientAuth::Off;
+        }
+        if !written.has("bind") {
+            written.section.bind = written.section.default_bind();
         }
         if !written.has("name") {
             written.section.name = written.section.default_name();
@@ -20,9 +28,13 @@ pub(crate) fn listeners(listeners: &mut [Written<Listener>], problems: &mut Prob
         if !written.is_complete {
             continue;
         }
-        match written.section.protocol {
-            Protocol::Tls => tls_listener(written, problems),
-            Protocol::Tcp => tcp_listener(written, problems),
+        if written.section.protocol.is_tls() {
+            tls_listener(written, problems);
+        } else {
+            plain_listener(written, problems);
+        }
+        if !written.section.protocol.is_websocket() {
+            without_websocket(written, problems);
         }
         anonymous(written, problems);
     }
@@ -82,13 +94,29 @@ fn tls_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
     }
 }
 
-fn tcp_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
+fn without_websocket(written: &Written<Listener>, problems: &mut Problems<'_>) {
+    let protocol = written.section.protocol;
+    for key in ["path", "origins"] {
+        if written.has(key) {
+            problems.warning(
+                written.at(key),
+                format!("listener.{key} has no effect with protocol = \"{protocol}\", which is not WebSocket; remove {key}, or use \"wss\""),
+            );
+        }
+    }
+}
+
+fn plain_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
     let listener = &written.section;
+    let (protocol, protected, port) = match listener.protocol {
+        Protocol::Ws | Protocol::Wss => (Protocol::Ws, Protocol::Wss, PLAIN_WEBSOCKET_PORT),
+        Protocol::Tcp | Protocol::Tls => (Protocol::Tcp, Protocol::Tls, PLAIN_PORT),
+    };
     for key in ["certificate", "key", "client_ca"] {
         if written.has(key) {
             problems.error(
                 written.at(key),
-                format!("listener.{key} with protocol = \"tcp\", which has no certificates; use protocol = \"tls\" or remove {key}"),
+                format!("listener.{key} with protocol = \"{protocol}\", which has no certificates; use protocol = \"{protected}\" or remove {key}"),
             );
         }
     }
@@ -96,7 +124,7 @@ fn tcp_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
         problems.error(
             written.at("client_auth"),
             format!(
-                "listener.client_auth is \"{}\" with protocol = \"tcp\", which has no certificates; use protocol = \"tls\" or remove client_auth",
+                "listener.client_auth is \"{}\" with protocol = \"{protocol}\", which has no certificates; use protocol = \"{protected}\" or remove client_auth",
                 listener.client_auth
             ),
         );
@@ -104,8 +132,9 @@ fn tcp_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
     if !written.has("bind") {
         problems.error(
             written.at("protocol"),
-            "a listener with protocol = \"tcp\" needs bind; write the addresses down, for example bind = [\"127.0.0.1:1883\"]"
-                .to_owned(),
+            format!(
+                "a listener with protocol = \"{protocol}\" needs bind; write the addresses down, for example bind = [\"127.0.0.1:{port}\"]"
+            ),
         );
         return;
     }

@@ -71,12 +71,10 @@ impl Shards {
 
 impl Default for Config {
     fn default() -> Self {
-        let mut listener = Listener::default();
-        listener.name = listener.default_name();
         Self {
             user: None,
             shards: Shards::Auto,
-            listeners: vec![listener],
+            listeners: Listener::defaults(),
             tls: Tls::default(),
             limits: Limits::default(),
             auth: Auth::default(),

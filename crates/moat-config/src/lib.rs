@@ -28,7 +28,8 @@ use std::path::Path;
 pub use config::{Config, SHARDS_MAX, Shards};
 pub use limits::Limits;
 pub use listener::{
-    ClientAuth, ClientIdMode, DEFAULT_PORT, IdentityFrom, LISTENERS_MAX, Listener, Protocol,
+    ClientAuth, ClientIdMode, DEFAULT_PORT, DEFAULT_WSS_PORT, IdentityFrom, LISTENERS_MAX,
+    Listener, Protocol,
 };
 pub use nearest::nearest;
 pub use problem::{ConfigError, ConfigErrors, ConfigWarning, Position};

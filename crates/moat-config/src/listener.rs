@@ -9,23 +9,31 @@ use crate::section::section;
 /// The port of MQTT over TLS.
 pub const DEFAULT_PORT: u16 = 8883;
 
+/// The port of MQTT over WebSocket over TLS.
+pub const DEFAULT_WSS_PORT: u16 = 8084;
+
 /// The most listeners in a file.
 pub const LISTENERS_MAX: usize = 64;
 
 /// The most addresses of one listener.
 const BIND_ADDRESSES_MAX: usize = 16;
 
+/// The most origins of one listener.
+const ORIGINS_MAX: usize = 64;
+
 section! {
-    /// An address to listen on. Without any, there is one TLS listener with these defaults. May be written several times.
+    /// An address to listen on. Without any, there are two with these defaults: `tls` on port 8883 and `wss` on port 8084. May be
+    /// written several times.
     pub struct Listener = "[[listener]]" {
         /// The name in the log and in the status.
         name: String = String::new() => Kind::Name, example "\"plant\"", unset "protocol and first port, like `tls-8883`";
-        /// The addresses. A listener without TLS must name them.
-        bind: Vec<SocketAddr> = default_bind() => Kind::Addresses { count_max: BIND_ADDRESSES_MAX }, example "[\"192.0.2.1:8883\"]";
-        /// TLS or plain TCP. On plain TCP everybody on the way can read and change passwords and messages.
+        /// The addresses. Without it, `wss` is on port 8084. A listener without TLS must name them.
+        bind: Vec<SocketAddr> = everywhere(DEFAULT_PORT) => Kind::Addresses { count_max: BIND_ADDRESSES_MAX }, example "[\"192.0.2.1:8883\"]";
+        /// TLS or plain TCP, or WebSocket over either: `wss` and `ws`. Without TLS everybody on the way can read and change
+        /// passwords and messages.
         protocol: Protocol = Protocol::Tls => Kind::Choice(Protocol::WORDS), example "\"tcp\"";
         /// Whether a client is asked for a certificate. With `requested`, one without a certificate needs a user name and
-        /// password; with `required` it is turned away. Always `off` on plain TCP.
+        /// password; with `required` it is turned away. Always `off` without TLS.
         client_auth: ClientAuth = ClientAuth::Requested => Kind::Choice(ClientAuth::WORDS), example "\"required\"";
         /// Whether a client without certificate and password gets in, as the identity `<anonymous>`.
         anonymous: bool = false => Kind::Bool, example "true";
@@ -34,6 +42,12 @@ section! {
         client_id: ClientIdMode = ClientIdMode::Any => Kind::Choice(ClientIdMode::WORDS), example "\"is-identity\"";
         /// The part of a client's certificate that is its identity.
         identity_from: IdentityFrom = IdentityFrom::Cn => Kind::Choice(IdentityFrom::WORDS), example "\"san-dns\"";
+        /// The path of WebSocket requests.
+        path: String = "/mqtt".to_owned() => Kind::RequestPath, example "\"/\"";
+        /// The pages that may connect by WebSocket, each as its origin: scheme, host and, unless it is the scheme's own, port.
+        /// Without it, only pages from the very host and port they connect to. Programs that are not browsers send no origin
+        /// and may always connect.
+        origins: Vec<String> = Vec::new() => Kind::Origins { count_max: ORIGINS_MAX }, example "[\"https://dashboard.example.org\"]", unset "none";
         /// The server certificate with its intermediates as PEM. Set it, with `key`, to use one from another CA.
         certificate: Option<PathBuf> = None => Kind::Path, example "\"tls/server.pem\"", unset "the one in `pki` of the data folder";
         /// The private key of `certificate` as PEM, readable by its owner only.
@@ -50,6 +64,10 @@ choice! {
         Tls = "tls",
         /// TCP without protection.
         Tcp = "tcp",
+        /// WebSocket over TLS.
+        Wss = "wss",
+        /// WebSocket over TCP without protection.
+        Ws = "ws",
     }
 }
 
@@ -91,7 +109,44 @@ choice! {
     }
 }
 
+impl Protocol {
+    /// Whether TLS protects it.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether it is WebSocket.
+    #[must_use]
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Wss | Self::Ws)
+    }
+}
+
 impl Listener {
+    /// The listeners of a broker without any in its configuration.
+    pub(crate) fn defaults() -> Vec<Self> {
+        [Protocol::Tls, Protocol::Wss]
+            .map(|protocol| {
+                let mut listener = Self {
+                    protocol,
+                    ..Self::default()
+                };
+                listener.bind = listener.default_bind();
+                listener.name = listener.default_name();
+                listener
+            })
+            .into()
+    }
+
+    /// The addresses a listener has if none are written: every one, with the protocol's port.
+    pub(crate) fn default_bind(&self) -> Vec<SocketAddr> {
+        match self.protocol {
+            Protocol::Wss => everywhere(DEFAULT_WSS_PORT),
+            _ => everywhere(DEFAULT_PORT),
+        }
+    }
+
     /// The name a listener has if none is written: protocol and first port.
     pub(crate) fn default_name(&self) -> String {
         let port = self.bind.first().map_or(DEFAULT_PORT, SocketAddr::port);
@@ -112,9 +167,9 @@ impl Listener {
     }
 }
 
-fn default_bind() -> Vec<SocketAddr> {
+fn everywhere(port: u16) -> Vec<SocketAddr> {
     vec![
-        (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into(),
-        (Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into(),
+        (Ipv6Addr::UNSPECIFIED, port).into(),
+        (Ipv4Addr::UNSPECIFIED, port).into(),
     ]
 }

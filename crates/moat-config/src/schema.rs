@@ -8,6 +8,11 @@ use crate::section::{FieldSpec, SectionSpec};
 use crate::setting::{Kind, NAME_CHARS_MAX};
 use crate::units::{BYTE_UNITS, TIME_UNITS};
 
+/// A path of [`Kind::RequestPath`], nearly.
+const REQUEST_PATH: &str = "^/[!-~]{0,255}$";
+/// An origin of [`Kind::Origins`], nearly.
+const ORIGIN: &str = "^[a-z][a-z0-9+.-]*://[!-~]+$";
+
 /// The schema, ending in a line end.
 pub(crate) fn json_schema() -> String {
     let mut properties = Map::new();
@@ -55,6 +60,10 @@ fn describe(field: &FieldSpec) -> Value {
         Kind::Path | Kind::StderrOrPath => json!({ "type": "string", "minLength": 1 }),
         Kind::Paths { count_max } | Kind::Addresses { count_max } => json!({
             "type": "array", "minItems": 1, "maxItems": count_max, "items": { "type": "string", "minLength": 1 },
+        }),
+        Kind::RequestPath => json!({ "type": "string", "pattern": REQUEST_PATH }),
+        Kind::Origins { count_max } => json!({
+            "type": "array", "maxItems": count_max, "items": { "type": "string", "pattern": ORIGIN },
         }),
         Kind::AutoOrCount { max } => json!({ "anyOf": [{ "const": "auto" }, integer(1, max)] }),
     };

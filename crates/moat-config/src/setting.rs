@@ -12,6 +12,12 @@ use crate::units::{self, BYTE_UNITS, TIME_UNITS};
 /// A value of the file with its place.
 pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
+/// The longest path of an HTTP request. Unit: bytes.
+const REQUEST_PATH_BYTES_MAX: usize = 256;
+
+/// The longest origin: a host name has at most 253 characters. Unit: bytes.
+const ORIGIN_BYTES_MAX: usize = 300;
+
 /// The most characters in a name.
 pub(crate) const NAME_CHARS_MAX: usize = 64;
 
@@ -36,6 +42,10 @@ pub(crate) enum Kind {
     Paths { count_max: usize },
     /// Addresses with ports, one to this many.
     Addresses { count_max: usize },
+    /// The path of an HTTP request.
+    RequestPath,
+    /// Origins of web pages, at most this many.
+    Origins { count_max: usize },
     /// `"auto"` or a whole number from 1.
     AutoOrCount { max: u64 },
     /// `"stderr"` or the path of a file.
@@ -55,6 +65,8 @@ impl Kind {
             Self::Path => "path",
             Self::Paths { .. } => "list of paths",
             Self::Addresses { .. } => "list of addresses",
+            Self::RequestPath => "path",
+            Self::Origins { .. } => "list of origins",
             Self::AutoOrCount { .. } => "number or word",
             Self::StderrOrPath => "path or word",
         }
@@ -83,6 +95,12 @@ impl Kind {
             }
             Self::Addresses { count_max } => format!(
                 "a list of 1 to {count_max} addresses with ports, like [\"0.0.0.0:8883\", \"[::]:8883\"]"
+            ),
+            Self::RequestPath => format!(
+                "a path like \"/mqtt\", of at most {REQUEST_PATH_BYTES_MAX} visible ASCII characters without \"?\" and \"#\""
+            ),
+            Self::Origins { count_max } => format!(
+                "a list of at most {count_max} origins in lower case without a path, like [\"https://dashboard.example.org\"]"
             ),
             Self::AutoOrCount { max } => format!("\"auto\" or 1 to {max}"),
             Self::StderrOrPath => "\"stderr\" or the path of a file as a string".to_owned(),
@@ -216,23 +234,47 @@ impl Setting for bool {
     }
 }
 
-/// A name.
+/// A name, the path of a request or an origin.
 impl Setting for String {
-    fn read<'v, 'i>(value: &'v Value<'i>, _: &Kind, _: &Path) -> Result<Self, &'v Value<'i>> {
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        match value.get_ref().as_str() {
-            Some(name)
-                if (1..=NAME_CHARS_MAX).contains(&name.len()) && name.chars().all(is_allowed) =>
-            {
-                Ok(name.to_owned())
-            }
-            _ => Err(value),
-        }
+    fn read<'v, 'i>(value: &'v Value<'i>, kind: &Kind, _: &Path) -> Result<Self, &'v Value<'i>> {
+        let is_allowed = match kind {
+            Kind::RequestPath => is_request_path,
+            Kind::Origins { .. } => is_origin,
+            _ => is_name,
+        };
+        let text = value.get_ref().as_str().filter(|text| is_allowed(text));
+        text.map(str::to_owned).ok_or(value)
     }
 
     fn to_toml(&self, _: &Kind) -> Option<String> {
         (!self.is_empty()).then(|| quoted(self))
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=NAME_CHARS_MAX).contains(&text.len()) && text.chars().all(is_allowed)
+}
+
+fn is_request_path(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+    text.starts_with('/') && text.len() <= REQUEST_PATH_BYTES_MAX && text.bytes().all(is_allowed)
+}
+
+/// Whether a browser could write it so [RFC 6454 6.2]. One that no browser writes would never match.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else {
+        return false;
+    };
+    let is_scheme =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+.-".contains(&byte);
+    let is_authority =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    text.len() <= ORIGIN_BYTES_MAX
+        && scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(is_scheme)
+        && !authority.is_empty()
+        && authority.bytes().all(is_authority)
 }
 
 impl Setting for PathBuf {
@@ -280,11 +322,14 @@ impl<T: Setting> Setting for Vec<T> {
         folder: &Path,
     ) -> Result<Self, &'v Value<'i>> {
         let count_max = match *kind {
-            Kind::Paths { count_max } | Kind::Addresses { count_max } => count_max,
+            Kind::Paths { count_max }
+            | Kind::Addresses { count_max }
+            | Kind::Origins { count_max } => count_max,
             _ => return Err(value),
         };
+        let count_min = usize::from(!matches!(kind, Kind::Origins { .. }));
         match value.get_ref().as_array() {
-            Some(items) if (1..=count_max).contains(&items.len()) => items
+            Some(items) if (count_min..=count_max).contains(&items.len()) => items
                 .iter()
                 .map(|item| T::read(item, kind, folder))
                 .collect(),

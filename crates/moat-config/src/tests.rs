@@ -45,11 +45,18 @@ fn an_empty_file_is_the_default_without_warnings() {
 }
 
 #[test]
-fn the_default_listens_with_tls_on_every_address() {
+fn the_default_listens_with_tls_and_wss_on_every_address() {
     let config = Config::default();
-    let [listener] = config.listeners.as_slice() else {
+    let [listener, websocket] = config.listeners.as_slice() else {
         panic!("{:?}", config.listeners);
     };
+    assert_eq!(
+        (websocket.name.as_str(), websocket.protocol),
+        ("wss-8084", Protocol::Wss)
+    );
+    assert_eq!(websocket.bind[1], "0.0.0.0:8084".parse().unwrap());
+    assert_eq!(websocket.path, "/mqtt");
+    assert!(websocket.origins.is_empty() && !websocket.anonymous);
     assert_eq!(listener.name, "tls-8883");
     assert_eq!(
         listener.bind,
@@ -277,6 +284,32 @@ fn a_plain_listener_must_name_its_addresses_and_is_warned_about() {
         "moat.toml:2:12: listener \"tcp-1883\" on 127.0.0.1:1883 has no TLS: every user and program of this machine \
          can connect and read along"
     );
+}
+
+#[test]
+fn a_plain_websocket_listener_must_name_its_addresses_too() {
+    let error = errors("[[listener]]\nprotocol = \"ws\"\n");
+    assert!(
+        error.contains("\"ws\" needs bind") && error.contains(":8083"),
+        "{error}"
+    );
+    let loaded = config(
+        "[[listener]]\nprotocol = \"wss\"\npath = \"/\"\norigins = [\"https://a.example:8443\"]\n",
+    );
+    let listener = &loaded.listeners[0];
+    assert_eq!(
+        (listener.name.as_str(), listener.path.as_str()),
+        ("wss-8084", "/")
+    );
+    for bad in [
+        "path = \"mqtt\"",
+        "path = \"/a b\"",
+        "origins = [\"*\"]",
+        "origins = [\"https://A.example/\"]",
+    ] {
+        let error = errors(&format!("[[listener]]\nprotocol = \"wss\"\n{bad}\n"));
+        assert!(error.contains("allowed: "), "{bad}: {error}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use moat_config::ClientIdMode;
 use moat_core::Limits;
 use moat_events::{Event, EventSender};
 use moat_policy::{PolicySourceText, Snapshot};
+use moat_websocket::Rules;
 use tempfile::TempDir;
 
 use crate::certs::{Authority, Credential, write_private};
@@ -43,12 +44,16 @@ pub struct Builder {
     users: Vec<(String, String)>,
 }
 
-/// A running broker with one plain and one TLS listener on loopback.
+/// A running broker with a plain and a TLS listener on loopback, and WebSocket over each.
 pub struct TestBroker {
     /// Where it listens without TLS.
     pub plain: SocketAddr,
     /// Where it listens with TLS.
     pub tls: SocketAddr,
+    /// Where it listens for WebSocket without TLS, at `/mqtt`.
+    pub ws: SocketAddr,
+    /// Where it listens for WebSocket over TLS, at `/mqtt`.
+    pub wss: SocketAddr,
     /// Issues the server's certificate, and those of clients.
     pub authority: Authority,
     /// Behind a lock so that threads of a test can share the broker.
@@ -64,6 +69,24 @@ pub enum Transport {
     Plain,
     /// TLS.
     Tls,
+    /// WebSocket over plain TCP.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+}
+
+impl Transport {
+    /// Whether TLS protects it.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether it is WebSocket.
+    #[must_use]
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
 }
 
 impl Builder {
@@ -136,14 +159,20 @@ impl Builder {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new("moat-testkit");
         let chain = Arc::new(self.chain(folder.path()));
-        let plain = self.listener("plain", None);
-        let tls = self.listener("tls", Some(tls_files(folder.path(), &authority)));
-        let (plain_address, tls_address) = (plain.sockets[0].1, tls.sockets[0].1);
+        let files = tls_files(folder.path(), &authority);
+        let listeners = vec![
+            self.listener("plain", None, false),
+            self.listener("tls", Some(&files), false),
+            self.listener("ws", None, true),
+            self.listener("wss", Some(&files), true),
+        ];
+        let address = |n: usize| listeners[n].sockets[0].1;
+        let (plain, tls, ws, wss) = (address(0), address(1), address(2), address(3));
         let (sender, events) = EventSender::collect();
         let auth = AuthPool::start(Arc::clone(&chain), AUTH_WORKERS, AUTH_QUEUE_MAX).unwrap();
         let setup = Setup {
             shards: self.shards,
-            listeners: vec![plain, tls],
+            listeners,
             limits: self.limits,
             admission: self.admission,
             connect_timeout_secs: self.connect_timeout_secs,
@@ -156,8 +185,10 @@ impl Builder {
         };
         let broker = Some(Broker::start(setup).unwrap());
         TestBroker {
-            plain: plain_address,
-            tls: tls_address,
+            plain,
+            tls,
+            ws,
+            wss,
             authority,
             events: Mutex::new(events),
             broker,
@@ -178,10 +209,12 @@ impl Builder {
         Chain::build(&backends, ContinueOnError::No).unwrap()
     }
 
-    fn listener(&self, name: &str, files: Option<TlsFiles>) -> Bound {
+    fn listener(&self, name: &str, files: Option<&TlsFiles>, is_websocket: bool) -> Bound {
+        let rules = || Rules::new("/mqtt", &[], self.limits.packet.packet_bytes_max);
         let listener = Listener {
             name: name.into(),
-            tls: files.map(|files| ArcSwap::from(load(&files).unwrap().config)),
+            tls: files.map(|files| ArcSwap::from(load(files).unwrap().config)),
+            websocket: is_websocket.then(|| Arc::new(rules())),
             anonymous: self.anonymous,
             client_id: self.client_id,
             identity_key: IdentityKey::CommonName,
@@ -215,22 +248,48 @@ impl TestBroker {
     /// A new connection.
     #[must_use]
     pub fn client(&self, transport: Transport) -> RawClient {
-        match transport {
-            Transport::Plain => RawClient::connect(self.plain),
-            Transport::Tls => RawClient::connect_tls(self.tls, &self.tls_options()).unwrap(),
+        self.upgraded(transport, self.client_below(transport))
+    }
+
+    /// A new connection without its WebSocket upgrade, if the transport has one.
+    #[must_use]
+    pub fn client_below(&self, transport: Transport) -> RawClient {
+        let address = self.address(transport);
+        if transport.is_tls() {
+            RawClient::connect_tls(address, &self.tls_options()).unwrap()
+        } else {
+            RawClient::connect(address)
         }
+    }
+
+    /// Where it listens for a transport.
+    #[must_use]
+    pub fn address(&self, transport: Transport) -> SocketAddr {
+        match transport {
+            Transport::Plain => self.plain,
+            Transport::Tls => self.tls,
+            Transport::Ws => self.ws,
+            Transport::Wss => self.wss,
+        }
+    }
+
+    fn upgraded(&self, transport: Transport, mut client: RawClient) -> RawClient {
+        if transport.is_websocket() {
+            client.upgrade();
+        }
+        client
     }
 
     /// A new connection whose receive buffer is small.
     #[must_use]
     pub fn client_with_receive_buffer(&self, transport: Transport, bytes: usize) -> RawClient {
-        match transport {
-            Transport::Plain => RawClient::connect_with_receive_buffer(self.plain, bytes),
-            Transport::Tls => {
-                RawClient::connect_tls_with_receive_buffer(self.tls, &self.tls_options(), bytes)
-                    .unwrap()
-            }
-        }
+        let address = self.address(transport);
+        let client = if transport.is_tls() {
+            RawClient::connect_tls_with_receive_buffer(address, &self.tls_options(), bytes).unwrap()
+        } else {
+            RawClient::connect_with_receive_buffer(address, bytes)
+        };
+        self.upgraded(transport, client)
     }
 
     /// A new TLS connection with a client certificate.

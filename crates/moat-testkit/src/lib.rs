@@ -1,6 +1,7 @@
 //! Raw clients, hostile clients and brokers in a box, for tests only.
 //!
-//! - [`raw`]: a blocking client that sends any bytes, over TCP and TLS.
+//! - [`raw`]: a blocking client that sends any bytes, over TCP and TLS, and WebSocket over either.
+//! - [`websocket`]: frames, as a client makes and reads them.
 //! - [`mqtt`]: what a well-behaved client says, on top of it.
 //! - [`broker`]: a broker in this process, on ports the kernel chose.
 //! - [`process`]: the `moat` program as a child process.
@@ -19,6 +20,7 @@ pub mod certs;
 pub mod mqtt;
 pub mod process;
 pub mod raw;
+pub mod websocket;
 
 pub use broker::TestBroker;
 pub use process::MoatProcess;

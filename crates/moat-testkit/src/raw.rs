@@ -1,4 +1,4 @@
-//! A blocking client that sends any bytes, over TCP and TLS.
+//! A blocking client that sends any bytes, over TCP and TLS, and WebSocket over either.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::certs::Credential;
+use crate::websocket::{self, Incoming};
 
 /// How long an answer may take. It costs a passing test nothing, and a loaded machine needs it.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -64,6 +65,8 @@ enum Stream {
 /// A client that knows nothing about MQTT but where packets end.
 pub struct RawClient {
     stream: Stream,
+    /// The frames of WebSocket, once it is upgraded.
+    incoming: Option<Incoming>,
     /// The version packets are written and read in.
     pub version: Version,
     /// Received; packets up to `used` were handed out.
@@ -148,6 +151,7 @@ impl RawClient {
     fn over(stream: Stream) -> Self {
         RawClient {
             stream,
+            incoming: None,
             version: Version::V5,
             input: Vec::new(),
             used: 0,
@@ -176,11 +180,49 @@ impl RawClient {
         }
     }
 
-    /// Sends bytes as one write; by TLS, in as few records as possible.
+    /// Asks for a WebSocket at `/mqtt`. From now on what is sent goes into binary frames.
+    pub fn upgrade(&mut self) {
+        self.send(websocket::REQUEST);
+        let until = Instant::now() + self.deadline;
+        let end = loop {
+            assert!(self.fill(until), "closed before the upgrade");
+            if let Some(end) = self.input.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+        };
+        let answer = String::from_utf8_lossy(&self.input[..end]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(answer.contains(websocket::ACCEPT), "{answer}");
+        let rest = self.input.split_off(end);
+        self.input.clear();
+        let mut incoming = Incoming::default();
+        incoming.take(&rest, &mut self.input);
+        self.incoming = Some(incoming);
+    }
+
+    /// What came in control frames: the first byte of each and its payload.
+    #[must_use]
+    pub fn control_frames(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let incoming = self.incoming.as_mut();
+        incoming.map_or_else(Vec::new, |incoming| std::mem::take(&mut incoming.control))
+    }
+
+    /// Sends bytes as one write; by WebSocket, in as few frames, and by TLS, in as few records as possible.
     ///
     /// # Errors
     /// When the peer is gone.
     pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.incoming.is_some() {
+            return self.try_send_below(&websocket::framed(bytes));
+        }
+        self.try_send_below(bytes)
+    }
+
+    /// As [`Self::try_send`], without frames of WebSocket.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_send_below(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.stream {
             Stream::Plain(socket) => socket.write_all(bytes),
             Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
@@ -193,7 +235,7 @@ impl RawClient {
             .unwrap_or_else(|error| panic!("sending {} bytes: {error}", bytes.len()));
     }
 
-    /// Sends bytes one at a time: each in a segment, by TLS in a record, of its own.
+    /// Sends bytes one at a time: each in a segment, by TLS in a record, and by WebSocket in a frame of its own.
     pub fn send_slowly(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.send(std::slice::from_ref(byte));
@@ -269,8 +311,11 @@ impl RawClient {
         std::mem::take(&mut self.input)
     }
 
-    /// Closes this side only (FIN), by TLS after a `close_notify`.
+    /// Closes this side only (FIN), by WebSocket after a close frame and by TLS after a `close_notify`.
     pub fn half_close(&mut self) {
+        if self.incoming.is_some() {
+            self.try_send_below(websocket::CLOSE).unwrap();
+        }
         if let Stream::Tls(stream) = &mut self.stream {
             stream.conn.send_close_notify();
             stream.flush().unwrap();
@@ -278,7 +323,7 @@ impl RawClient {
         self.tcp().shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Closes this side only (FIN), by TLS without a word.
+    /// Closes this side only (FIN), by TLS and WebSocket without a word.
     pub fn half_close_rudely(&mut self) {
         self.tcp().shutdown(Shutdown::Write).unwrap();
     }
@@ -309,7 +354,10 @@ impl RawClient {
         match read {
             Ok(0) => false,
             Ok(count) => {
-                self.input.extend_from_slice(&buffer[..count]);
+                match &mut self.incoming {
+                    Some(incoming) => incoming.take(&buffer[..count], &mut self.input),
+                    None => self.input.extend_from_slice(&buffer[..count]),
+                }
                 true
             }
             Err(error) => match error.kind() {

@@ -11,6 +11,9 @@ pub const HEAD_BYTES_MAX: usize = 8 << 10;
 /// The most header fields of a request.
 pub const HEADERS_MAX: usize = 64;
 
+/// What a frame may hold beside the largest packet: a client may put small packets into the same frame. Unit: bytes.
+pub const FRAME_ROOM_BYTES: u64 = 64 << 10;
+
 /// What ends a request head.
 pub(crate) const HEAD_END: &[u8] = b"\r\n\r\n";
 /// The subprotocols of MQTT, the one of 3.1.1 and 5.0 first: a client that offers both gets it.
@@ -30,6 +33,18 @@ pub struct Rules {
     pub origins: Vec<String>,
     /// The largest payload of one frame. Unit: bytes.
     pub frame_bytes_max: u64,
+}
+
+impl Rules {
+    /// The rules of a listener whose packets have at most `packet_bytes_max` bytes.
+    #[must_use]
+    pub fn new(path: &str, origins: &[String], packet_bytes_max: u32) -> Self {
+        Self {
+            path: path.to_owned(),
+            origins: origins.to_vec(),
+            frame_bytes_max: u64::from(packet_bytes_max) + FRAME_ROOM_BYTES,
+        }
+    }
 }
 
 /// What is in a request that can be accepted.

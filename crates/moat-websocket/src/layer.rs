@@ -259,7 +259,9 @@ impl WsLayer {
         let missing = usize::try_from(header.payload_bytes - received).unwrap_or(usize::MAX);
         let part = &input[..missing.min(input.len())];
         let sink = if header.opcode.is_control() {
-            self.held.reserve_exact(CONTROL_BYTES_MAX);
+            if self.held.is_empty() {
+                self.held.reserve_exact(CONTROL_BYTES_MAX);
+            }
             &mut self.held
         } else {
             payload

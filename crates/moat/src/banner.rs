@@ -109,15 +109,18 @@ impl Banner {
 /// The addresses of a listener, and what it asks of those who come.
 fn described(listener: &Listener, addresses: &[SocketAddr]) -> String {
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    let who = match (listener.anonymous, listener.protocol, listener.client_auth) {
+    let is_tls = listener.protocol.is_tls();
+    let who = match (listener.anonymous, is_tls, listener.client_auth) {
         (true, ..) => "anybody, no identity needed",
-        (_, Protocol::Tls, ClientAuth::Required) => "certificate needed",
-        (_, Protocol::Tls, ClientAuth::Requested) => "certificate, or user and password",
+        (_, true, ClientAuth::Required) => "certificate needed",
+        (_, true, ClientAuth::Requested) => "certificate, or user and password",
         _ => "user and password",
     };
     let transport = match listener.protocol {
         Protocol::Tls => "TLS",
         Protocol::Tcp => "plain, without TLS",
+        Protocol::Wss => "WebSocket over TLS",
+        Protocol::Ws => "plain WebSocket, without TLS",
     };
     format!("{} ({transport}; {who})", addresses.join(" and "))
 }

@@ -83,7 +83,8 @@ pub(crate) enum UserCommand {
 /// `moat start`
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
-    /// Listen on this address instead of the configured ones; may be given several times. Port 0 is a free port.
+    /// Listen on this address instead of the configured ones; may be given several times. Port 0 is a free port. With a
+    /// port it is for TLS, and the WebSocket listener of a broker without configuration is left away.
     #[arg(long, value_name = "ADDR[:PORT]")]
     pub(crate) bind: Vec<BindAddress>,
     /// For trying out, test suites and benchmarks: plain MQTT on loopback, anonymous with every right.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
-use moat_config::{Config, ConfigWarning, Listener, Protocol, Shards};
+use moat_config::{Config, ConfigWarning, Listener, Shards};
 
 use crate::cli::{BindAddress, StartArgs};
 use crate::data_folder::{self, DataPlace};
@@ -75,7 +75,12 @@ pub(crate) fn for_start(place: &DataPlace, args: &StartArgs) -> Result<Settings,
         }
     } else {
         let mut settings = load(place)?;
-        bind(&mut settings.config.listeners, &args.bind)?;
+        let listeners = &mut settings.config.listeners;
+        if *listeners == Config::default().listeners {
+            bind_defaults(listeners, &args.bind);
+        } else {
+            bind(listeners, &args.bind)?;
+        }
         settings
     };
     if let Some(count) = args.shards.and_then(NonZeroU16::new) {
@@ -113,6 +118,21 @@ fn dev(args: &StartArgs) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// Puts addresses in the place of those of the two default listeners. One with a port is meant for TLS; then there is
+/// no WebSocket, which would need another port that nobody named.
+fn bind_defaults(listeners: &mut Vec<Listener>, addresses: &[BindAddress]) {
+    if addresses.is_empty() {
+        return;
+    }
+    if addresses.iter().any(|bind| bind.port.is_some()) {
+        listeners.retain(|listener| !listener.protocol.is_websocket());
+    }
+    for listener in listeners {
+        let port = listener.bind.first().map_or(0, SocketAddr::port);
+        listener.bind = addresses.iter().map(|bind| bind.or_port(port)).collect();
+    }
+}
+
 /// Puts the addresses of the command line in the place of the configured ones.
 fn bind(listeners: &mut [Listener], addresses: &[BindAddress]) -> Result<(), Failure> {
     if addresses.is_empty() {
@@ -132,9 +152,9 @@ fn bind(listeners: &mut [Listener], addresses: &[BindAddress]) -> Result<(), Fai
     Ok(())
 }
 
-/// Whether a listener uses TLS.
+/// Whether a listener uses TLS, below WebSocket or MQTT.
 pub(crate) fn is_tls(listener: &Listener) -> bool {
-    listener.protocol == Protocol::Tls
+    listener.protocol.is_tls()
 }
 
 #[cfg(test)]
@@ -159,12 +179,23 @@ mod tests {
     }
 
     #[test]
-    fn without_a_file_it_listens_with_tls_on_every_address() {
-        assert_eq!(addresses(&args(&[], false)), ["[::]:8883", "0.0.0.0:8883"]);
+    fn without_a_file_it_listens_with_tls_and_wss_on_every_address() {
+        assert_eq!(
+            addresses(&args(&[], false)),
+            ["[::]:8883", "0.0.0.0:8883", "[::]:8084", "0.0.0.0:8084"]
+        );
     }
 
     #[test]
-    fn bind_replaces_the_addresses_and_keeps_the_port() {
+    fn bind_without_a_port_is_for_both_default_listeners() {
+        assert_eq!(
+            addresses(&args(&["127.0.0.1"], false)),
+            ["127.0.0.1:8883", "127.0.0.1:8084"]
+        );
+    }
+
+    #[test]
+    fn bind_with_a_port_is_for_tls_and_leaves_websocket_away() {
         assert_eq!(
             addresses(&args(&["127.0.0.1", "[::1]:0"], false)),
             ["127.0.0.1:8883", "[::1]:0"]

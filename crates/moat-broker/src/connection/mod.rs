@@ -11,8 +11,9 @@ use std::sync::Arc;
 use moat_core::Time;
 use moat_core::session::{Opening, SessionIndex};
 use moat_policy::Identity;
+use moat_websocket::WsLayer;
 
-pub use read::{Discarded, Ended, Filled, READ_BYTES_MAX};
+pub use read::{Buffers, Discarded, Ended, Filled, READ_BYTES_MAX};
 pub use write::{Flushed, Wire};
 
 use crate::admission::Permit;
@@ -54,6 +55,8 @@ pub struct Connection {
     socket: mio::net::TcpStream,
     /// The TLS layer; `None` on a plain listener.
     pub tls: Option<Box<TlsLayer>>,
+    /// The WebSocket layer, above TLS if there is TLS; `None` where MQTT comes without.
+    pub websocket: Option<Box<WsLayer>>,
     /// The peer's address.
     pub address: SocketAddr,
     /// Where it came in.
@@ -62,7 +65,7 @@ pub struct Connection {
     pub permit: Permit,
     /// How far the client has come.
     pub stage: Stage,
-    /// Decrypted bytes that no packet has used yet; empty and without capacity when idle.
+    /// Bytes of MQTT that no packet has used yet; empty and without capacity when idle.
     pub input: Vec<u8>,
     /// Bytes for the socket.
     pub wire: Wire,
@@ -117,9 +120,11 @@ impl Connection {
         permit: Permit,
         deadline: Time,
     ) -> Self {
+        let websocket = listener.websocket.clone();
         Connection {
             socket,
             tls,
+            websocket: websocket.map(|rules| Box::new(WsLayer::new(rules))),
             address,
             listener,
             permit,
@@ -175,6 +180,8 @@ impl Connection {
     /// Bytes held for it, for the budget of those not yet authenticated.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.input.capacity() + self.tls.as_ref().map_or(0, |tls| tls.buffered())
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.buffered());
+        let websocket = self.websocket.as_ref().map_or(0, |ws| ws.buffered());
+        self.input.capacity() + tls + websocket
     }
 }

@@ -2,18 +2,46 @@
 
 use std::io::{ErrorKind, Read};
 
+use moat_websocket::WsError;
+
 use super::Connection;
 use crate::tls::TlsError;
 
 /// Bytes one read takes at most; the budget of a turn.
 pub const READ_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes on the wire above which a ping is not answered at once: a client that does not read its pongs must not make
+/// the broker pile them up.
+const PONG_WIRE_BYTES_MAX: usize = 4 << 10;
+
+/// The buffers of a turn, one set per event loop.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// What the socket is read into, [`READ_BYTES_MAX`].
+    pub read: Vec<u8>,
+    /// What MQTT is in it, unless that can stay where it is.
+    pub plaintext: Vec<u8>,
+    /// What TLS makes of it where WebSocket is between TLS and MQTT.
+    frames: Vec<u8>,
+}
+
+impl Buffers {
+    /// A read buffer; the others grow when a layer needs them.
+    #[must_use]
+    pub fn new() -> Self {
+        Buffers {
+            read: vec![0; READ_BYTES_MAX],
+            ..Self::default()
+        }
+    }
+}
+
 /// What one turn of reading gave.
 #[derive(Debug)]
 pub enum Filled {
-    /// Bytes lie in the first so many bytes of the read buffer (no TLS).
+    /// Bytes lie in the first so many bytes of the read buffer (no layer).
     Plain(usize),
-    /// Bytes lie in the plaintext buffer; possibly none, if only TLS itself moved.
+    /// Bytes lie in the plaintext buffer; possibly none, if only a layer itself moved.
     Decrypted,
     /// There was nothing to read after all.
     Nothing,
@@ -30,6 +58,8 @@ pub enum Ended {
     Socket(ErrorKind),
     /// TLS failed; the alert is on the wire buffer.
     Tls(TlsError),
+    /// WebSocket failed; the close frame, or the answer to the upgrade, is on the wire buffer.
+    WebSocket(WsError),
 }
 
 /// What reading a closing connection gave.
@@ -56,28 +86,29 @@ impl Connection {
         }
     }
 
-    /// Reads once, or goes on with what a layer left behind, and decrypts.
+    /// Reads once, or goes on with what a layer left behind, and takes it through the layers.
     ///
     /// Edge-triggered rule: `ready.readable` falls only when the kernel said that there is no more:
     /// by `WouldBlock`, or by a read shorter than asked, unless the peer has closed its side, whose
     /// end-of-file must still be read and makes no further event.
-    pub fn fill(&mut self, buffer: &mut [u8], plaintext: &mut Vec<u8>) -> Filled {
+    pub fn fill(&mut self, buffers: &mut Buffers) -> Filled {
         if self.ready.layer {
-            return self.decrypt(&mut [], plaintext);
+            return self.through_layers(0, buffers);
         }
         if !self.ready.readable {
             return Filled::Nothing;
         }
+        let buffer = &mut buffers.read;
         match self.socket.read(buffer) {
             Ok(0) => Filled::Ended(Ended::ByPeer),
             Ok(read) => {
                 if read < buffer.len() && !self.ready.read_closed {
                     self.ready.readable = false;
                 }
-                if self.tls.is_some() {
-                    self.decrypt(&mut buffer[..read], plaintext)
-                } else {
+                if self.tls.is_none() && self.websocket.is_none() {
                     Filled::Plain(read)
+                } else {
+                    self.through_layers(read, buffers)
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -87,6 +118,54 @@ impl Connection {
             // Readable stays set, so the next turn tries again.
             Err(error) if error.kind() == ErrorKind::Interrupted => Filled::Nothing,
             Err(error) => Filled::Ended(Ended::Socket(error.kind())),
+        }
+    }
+
+    /// Socket, TLS, WebSocket, MQTT: takes the first `read` bytes through the layers there are.
+    fn through_layers(&mut self, read: usize, buffers: &mut Buffers) -> Filled {
+        let Buffers {
+            read: bytes,
+            plaintext,
+            frames,
+        } = buffers;
+        let bytes = &mut bytes[..read];
+        match (&self.tls, &self.websocket) {
+            (_, None) => self.decrypt(bytes, plaintext),
+            (None, Some(_)) => match self.unframe(bytes, plaintext) {
+                Ok(()) => Filled::Decrypted,
+                Err(ended) => Filled::Ended(ended),
+            },
+            (Some(_), Some(_)) => {
+                frames.clear();
+                let decrypted = self.decrypt(bytes, frames);
+                let unframed = self.unframe(frames, plaintext);
+                match (decrypted, unframed) {
+                    // Without TLS nothing of what WebSocket says can go out.
+                    (Filled::Ended(Ended::Tls(error)), _) => Filled::Ended(Ended::Tls(error)),
+                    (_, Err(ended)) => Filled::Ended(ended),
+                    (decrypted, Ok(())) => decrypted,
+                }
+            }
+        }
+    }
+
+    /// Takes frames apart. WebSocket never leaves anything behind that a further call could bring.
+    fn unframe(&mut self, frames: &[u8], payload: &mut Vec<u8>) -> Result<(), Ended> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let is_read = self.wire.bytes().len() <= PONG_WIRE_BYTES_MAX;
+        let sealed = self.control(&mut Vec::new(), |websocket, out| {
+            let received = websocket.receive(frames, payload, out);
+            if is_read && received.is_ok() {
+                websocket.pong(out);
+            }
+            received
+        });
+        match sealed.map_err(Ended::Tls)? {
+            Some(Err(error)) => Err(Ended::WebSocket(error)),
+            Some(Ok(received)) if received.peer_closed => Err(Ended::ByPeer),
+            _ => Ok(()),
         }
     }
 

@@ -4,7 +4,10 @@ use std::io::{self, ErrorKind, Write};
 
 use moat_core::buffer_pool::BufferPool;
 
+use moat_websocket::WsLayer;
+
 use super::Connection;
+use crate::tls::TlsError;
 
 /// Bytes for the socket that it has not taken yet.
 #[derive(Debug, Default)]
@@ -36,13 +39,17 @@ pub enum Flushed {
 }
 
 impl Connection {
-    /// Puts `out` on the wire, sealed once if there is TLS. `out` comes back empty.
+    /// Puts `out` on the wire, as one frame if there is WebSocket and sealed once if there is TLS. `out` comes back
+    /// empty.
     ///
     /// While the socket is blocked nothing is moved, so that `out` keeps its bound.
     ///
     /// # Errors
     /// When TLS cannot seal any more.
     pub fn seal(&mut self, out: &mut Vec<u8>, pool: &mut BufferPool) -> io::Result<()> {
+        if self.websocket.is_some() {
+            return self.seal_frame(out, pool);
+        }
         if out.is_empty() || !self.wire.is_empty() {
             return Ok(());
         }
@@ -60,11 +67,65 @@ impl Connection {
         Ok(())
     }
 
-    /// Appends last bytes behind what is on the wire already, blocked or not.
+    /// As [`Self::seal`], with a pong before it if one is owed.
+    fn seal_frame(&mut self, out: &mut Vec<u8>, pool: &mut BufferPool) -> io::Result<()> {
+        if !self.wire.is_empty() || (out.is_empty() && !self.owes_pong()) {
+            return Ok(());
+        }
+        if self.wire.bytes.capacity() == 0 {
+            self.wire.bytes = pool.take();
+        }
+        let mut scratch = if self.tls.is_some() {
+            pool.take()
+        } else {
+            Vec::new()
+        };
+        let framed = self.control(&mut scratch, |websocket, frames| {
+            websocket.pong(frames);
+            websocket.seal(out, frames)
+        });
+        pool.give(scratch);
+        if let Some(sealed) = framed.map_err(io::Error::other)? {
+            sealed.map_err(io::Error::other)?;
+        }
+        pool.give(std::mem::take(out));
+        Ok(())
+    }
+
+    /// Lets the WebSocket layer, if there is one, append frames to the wire; through `scratch` where TLS has to seal
+    /// them.
+    pub(super) fn control<T>(
+        &mut self,
+        scratch: &mut Vec<u8>,
+        write: impl FnOnce(&mut WsLayer, &mut Vec<u8>) -> T,
+    ) -> Result<Option<T>, TlsError> {
+        let Some(websocket) = self.websocket.as_deref_mut() else {
+            return Ok(None);
+        };
+        let Some(tls) = self.tls.as_deref_mut() else {
+            return Ok(Some(write(websocket, &mut self.wire.bytes)));
+        };
+        let written = write(websocket, scratch);
+        if !scratch.is_empty() {
+            tls.seal(scratch, &mut self.wire.bytes)?;
+        }
+        Ok(Some(written))
+    }
+
+    /// Whether a ping of WebSocket waits for its answer.
+    #[must_use]
+    pub fn owes_pong(&self) -> bool {
+        self.websocket.as_ref().is_some_and(|ws| ws.owes_pong())
+    }
+
+    /// Appends last bytes behind what is on the wire already, blocked or not, and the goodbyes of the layers.
     ///
     /// # Errors
     /// When TLS cannot seal any more.
     pub fn seal_last(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.websocket.is_some() {
+            return self.seal_last_frames(bytes);
+        }
         match self.tls.as_deref_mut() {
             Some(tls) if tls.is_handshaking() => Ok(()),
             Some(tls) => {
@@ -80,6 +141,28 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// As [`Self::seal_last`]. Before the upgrade there are no frames, so nothing can be said but what HTTP said.
+    fn seal_last_frames(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.is_handshaking() {
+            return Ok(());
+        }
+        let sealed = self.control(&mut Vec::new(), |websocket, frames| {
+            if websocket.is_open() {
+                // It is open, so it takes them.
+                let _sealed = websocket.seal(bytes, frames);
+                websocket.close(frames);
+            }
+        });
+        // A failed TLS still owes its alert, which is on the wire; a close frame is not worth more.
+        if !bytes.is_empty() {
+            sealed.map_err(io::Error::other)?;
+        }
+        if let Some(tls) = self.tls.as_deref_mut() {
+            tls.close(&mut self.wire.bytes);
+        }
+        Ok(())
     }
 
     /// Writes once.

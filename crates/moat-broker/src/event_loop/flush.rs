@@ -65,8 +65,9 @@ impl EventLoop {
         match written {
             Ok(Flushed::Blocked) => {}
             Ok(Flushed::All) => {
+                let owes_pong = connection.owes_pong();
                 self.shard.flushed(at, self.now, &mut self.fx);
-                if self.has_output(at) {
+                if owes_pong || self.has_output(at) {
                     self.unflushed.push(id);
                 }
             }

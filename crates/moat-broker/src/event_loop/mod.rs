@@ -26,7 +26,7 @@ use moat_events::EventSender;
 pub use greet::Answer;
 
 use crate::admission::Admission;
-use crate::connection::{Connection, READ_BYTES_MAX};
+use crate::connection::{Buffers, Connection};
 use crate::inbox::{Inbox, InboxSender};
 use crate::listener::Bound;
 
@@ -83,8 +83,7 @@ pub struct EventLoop {
     /// Those whose new shard's inbox was full.
     homeless: Vec<(Box<Connection>, ShardId)>,
     timers: BinaryHeap<timers::Timer>,
-    read_buffer: Vec<u8>,
-    plaintext: Vec<u8>,
+    buffers: Buffers,
     next_shard: usize,
     /// Whether another shard took or brought something since those who wait for it last tried.
     peers_moved: bool,
@@ -122,8 +121,7 @@ impl EventLoop {
             leaving: Vec::new(),
             homeless: Vec::new(),
             timers: BinaryHeap::new(),
-            read_buffer: vec![0; READ_BYTES_MAX],
-            plaintext: Vec::new(),
+            buffers: Buffers::new(),
             next_shard: 0,
             peers_moved: false,
             stuck: false,

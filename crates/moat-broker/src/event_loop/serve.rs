@@ -5,26 +5,25 @@ use moat_core::shard::{Pause, Then};
 use moat_events::Event;
 
 use super::EventLoop;
-use crate::connection::{Discarded, Ended, Filled, PREAUTH_INPUT_BYTES_MAX, Paused, Stage};
+use crate::connection::{
+    Buffers, Connection, Discarded, Ended, Filled, PREAUTH_INPUT_BYTES_MAX, Paused, Stage,
+};
 
 impl EventLoop {
     /// Reads once and handles what came, or goes on with what an earlier turn left.
     pub(super) fn serve(&mut self, id: ConnId) {
-        let (mut buffer, mut plaintext) = (
-            std::mem::take(&mut self.read_buffer),
-            std::mem::take(&mut self.plaintext),
-        );
-        plaintext.clear();
-        self.serve_with(id, &mut buffer, &mut plaintext);
-        (self.read_buffer, self.plaintext) = (buffer, plaintext);
+        let mut buffers = std::mem::take(&mut self.buffers);
+        buffers.plaintext.clear();
+        self.serve_with(id, &mut buffers);
+        self.buffers = buffers;
     }
 
-    fn serve_with(&mut self, id: ConnId, buffer: &mut [u8], plaintext: &mut Vec<u8>) {
+    fn serve_with(&mut self, id: ConnId, buffers: &mut Buffers) {
         let Some(connection) = self.connection(id) else {
             return;
         };
         if matches!(connection.stage, Stage::Closing) {
-            if connection.discard(buffer) == Discarded::Ended {
+            if connection.discard(&mut buffers.read) == Discarded::Ended {
                 self.drop_connection(id);
             }
             return;
@@ -35,13 +34,14 @@ impl EventLoop {
             self.end_if_finished(id);
             return;
         }
-        let filled = connection.fill(buffer, plaintext);
+        let filled = connection.fill(buffers);
+        let plaintext = &buffers.plaintext;
         if !connection.wire.is_empty() && connection.ready.writable {
             self.unflushed.push(id);
         }
         match filled {
             Filled::Nothing => {}
-            Filled::Plain(read) => self.digest(id, &buffer[..read]),
+            Filled::Plain(read) => self.digest(id, &buffers.read[..read]),
             Filled::Decrypted => self.digest(id, plaintext),
             Filled::Ended(Ended::ByPeer) => {
                 if let Some(connection) = self.connection(id) {
@@ -187,6 +187,7 @@ impl EventLoop {
             Ended::ByPeer => "connection closed by the client".to_owned(),
             Ended::Socket(kind) => format!("connection failed: {kind}"),
             Ended::Tls(error) => format!("TLS failed: {error}"),
+            Ended::WebSocket(error) => format!("WebSocket failed: {error}"),
         };
         match connection.stage {
             Stage::Closing => self.drop_connection(id),
@@ -204,20 +205,28 @@ impl EventLoop {
                         listener,
                         error: error.to_string(),
                     },
-                    Ended::ByPeer | Ended::Socket(_) => Event::ConnectionRefused {
-                        address,
-                        listener,
-                        reason: why,
-                    },
+                    Ended::ByPeer | Ended::Socket(_) | Ended::WebSocket(_) => {
+                        Event::ConnectionRefused {
+                            address,
+                            listener,
+                            reason: why,
+                        }
+                    }
                 });
                 self.close_after(id, ended);
             }
         }
     }
 
-    /// A TLS alert still has to go out; otherwise there is nobody to tell.
+    /// A TLS alert or a close frame still has to go out; otherwise there is nobody to tell.
     fn close_after(&mut self, id: ConnId, ended: &Ended) {
-        if let Ended::Tls(_) = ended {
+        let has_frames = |c: &mut Connection| c.websocket.as_ref().is_some_and(|ws| ws.is_open());
+        let is_owed = match ended {
+            Ended::Tls(_) | Ended::WebSocket(_) => true,
+            Ended::ByPeer => self.connection(id).is_some_and(has_frames),
+            Ended::Socket(_) => false,
+        };
+        if is_owed {
             self.begin_closing(id, &[]);
         } else {
             self.drop_connection(id);

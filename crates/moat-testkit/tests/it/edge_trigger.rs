@@ -97,13 +97,17 @@ fn a_session_byte_by_byte(transport: Transport, shards: usize) {
 fn a_session_in_segments_of_one_byte(transport: Transport, shards: usize) {
     let broker = TestBroker::builder().shards(shards).start();
     let mut client = match transport {
-        Transport::Plain => broker.client(Transport::Plain),
-        Transport::Tls => {
+        Transport::Plain | Transport::Ws => broker.client(transport),
+        Transport::Tls | Transport::Wss => {
             let options = TlsOptions {
                 byte_by_byte: true,
                 ..broker.tls_options()
             };
-            RawClient::connect_tls(broker.tls, &options).unwrap()
+            let mut client = RawClient::connect_tls(broker.address(transport), &options).unwrap();
+            if transport == Transport::Wss {
+                client.upgrade();
+            }
+            client
         }
     };
     client.byte_by_byte(true);

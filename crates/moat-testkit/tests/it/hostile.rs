@@ -55,10 +55,7 @@ fn a_silent_connection_is_closed_after_the_timeout(transport: Transport, shards:
         .connect_timeout_secs(1)
         .start();
     // By TLS, one without and one with a handshake.
-    let mut silent = match transport {
-        Transport::Plain => RawClient::connect(broker.plain),
-        Transport::Tls => RawClient::connect(broker.tls),
-    };
+    let mut silent = RawClient::connect(broker.address(transport));
     let mut greeted = broker.client(transport);
     assert!(silent.read_to_end().is_empty());
     greeted.expect_closed();
@@ -232,7 +229,12 @@ fn nobody_comes_in_without_an_identity() {
         .identity_required()
         .user("anna", "correct horse battery")
         .start();
-    for transport in [Transport::Plain, Transport::Tls] {
+    for transport in [
+        Transport::Plain,
+        Transport::Tls,
+        Transport::Ws,
+        Transport::Wss,
+    ] {
         let mut client = broker.client(transport);
         assert_eq!(client.try_hello("nobody"), ReasonCode::NotAuthorized);
         client.expect_closed();

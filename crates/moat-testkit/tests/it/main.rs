@@ -30,6 +30,26 @@ macro_rules! everywhere {
             fn over_tls_with_two_shards() {
                 super::$check(Transport::Tls, 2);
             }
+
+            #[test]
+            fn over_ws_with_one_shard() {
+                super::$check(Transport::Ws, 1);
+            }
+
+            #[test]
+            fn over_ws_with_two_shards() {
+                super::$check(Transport::Ws, 2);
+            }
+
+            #[test]
+            fn over_wss_with_one_shard() {
+                super::$check(Transport::Wss, 1);
+            }
+
+            #[test]
+            fn over_wss_with_two_shards() {
+                super::$check(Transport::Wss, 2);
+            }
         }
     )*};
 }
@@ -37,3 +57,4 @@ macro_rules! everywhere {
 mod edge_trigger;
 mod hostile;
 mod session_over_wire;
+mod websocket;

@@ -50,10 +50,8 @@ fn filter(text: &str) -> TopicFilter<'_> {
 }
 
 fn url(broker: &TestBroker, transport: Transport) -> String {
-    match transport {
-        Transport::Plain => format!("mqtt://{}", broker.plain),
-        Transport::Tls => format!("mqtts://{}", broker.tls),
-    }
+    let scheme = if transport.is_tls() { "mqtts" } else { "mqtt" };
+    format!("{scheme}://{}", broker.address(transport))
 }
 
 /// The CA of the broker, as a file.

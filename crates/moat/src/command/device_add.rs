@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::admin_client;
 use crate::cli::DeviceAddArgs;
-use crate::config_file::{self, is_tls};
+use crate::config_file;
 use crate::data_folder::{DataPlace, shell_word};
 use crate::exit::Failure;
 use crate::first_start::pki_failure;
@@ -103,7 +103,9 @@ impl Reached {
                 .collect()
         });
         let configured = || {
-            let tls = config.listeners.iter().filter(|listener| is_tls(listener));
+            let is_tls =
+                |listener: &&moat_config::Listener| listener.protocol == moat_config::Protocol::Tls;
+            let tls = config.listeners.iter().filter(is_tls);
             tls.flat_map(|listener| listener.bind.clone()).collect()
         };
         let addresses: Vec<SocketAddr> = running.unwrap_or_else(|_| configured());

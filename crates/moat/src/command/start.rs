@@ -17,6 +17,7 @@ use moat_broker::listener::{self, Bound, Listener};
 use moat_broker::{Broker, Setup};
 use moat_config::{Config, Limits, LogDestination, LogFormat, LogLevel};
 use moat_events::{Destination, Event, EventLog, EventSender, Format, Level, Options};
+use moat_websocket::Rules;
 use rustix::fs::Mode;
 
 use crate::account::Account;
@@ -103,11 +104,14 @@ fn bind(config: &Config, material: &Material) -> Result<Vec<Bound>, Failure> {
     let listeners = config.listeners.iter().zip(&material.tls);
     listeners
         .map(|(settings, tls)| {
+            let packet_bytes_max = config.limits.packet_bytes_max.get();
+            let websocket = || Rules::new(&settings.path, &settings.origins, packet_bytes_max);
             let rules = Listener {
                 name: settings.name.as_str().into(),
                 tls: tls
                     .as_ref()
                     .map(|tls| ArcSwap::from(Arc::clone(&tls.config))),
+                websocket: (settings.protocol.is_websocket()).then(|| Arc::new(websocket())),
                 anonymous: settings.anonymous,
                 client_id: settings.client_id,
                 identity_key: tls_files::identity_key(settings.identity_from),

@@ -40,7 +40,7 @@ fn text(status: &Status) -> String {
     );
     for listener in &status.listeners {
         let certificates = match listener.protocol.as_str() {
-            "tls" => format!(", client certificate {}", listener.client_auth),
+            "tls" | "wss" => format!(", client certificate {}", listener.client_auth),
             _ => String::new(),
         };
         row(
