@@ -136,7 +136,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(POLICY_FILE), rule).unwrap();
         let mut config = Config::default().with_data_folder(folder.path());
-        config.listeners[0].client_id = ClientIdMode::IsIdentity;
+        for listener in &mut config.listeners {
+            listener.client_id = ClientIdMode::IsIdentity;
+        }
         assert_eq!(load(&config, folder.path(), 1).unwrap().warnings.len(), 1);
     }
 
