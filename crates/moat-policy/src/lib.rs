@@ -15,6 +15,8 @@
 
 #[cfg(test)]
 mod brute_force;
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
 mod decision;
 mod default_policy;
 mod error;

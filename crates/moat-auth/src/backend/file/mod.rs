@@ -8,6 +8,8 @@
 //! anna:$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaCBvZiAzMiBieXRlcyBpbiBiYXNlNjQh...
 //! ```
 
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
 mod config;
 mod edit;
 mod hash;
