@@ -1,4 +1,4 @@
-//! The programs that are not Rust: Debian's MQTT clients, for the end-to-end run.
+//! The programs that are not Rust: what the tests talk to and have their second opinion from.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,6 +9,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
     ("mosquitto", "mosquitto"),
+    ("openssl", "openssl"),
 ];
 
 /// Where Debian puts programs that are not on everybody's path.
@@ -26,7 +27,7 @@ pub(crate) fn run() -> Result<(), String> {
     let packages = missing.join(" ");
     if !is_root() || !exists("apt-get") {
         return Err(format!(
-            "the end-to-end run needs the Debian packages {packages}; as root: apt-get install {packages}"
+            "the tests need the Debian packages {packages}; as root: apt-get install {packages}"
         ));
     }
     println!("installing {packages}");

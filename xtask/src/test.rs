@@ -38,15 +38,15 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
             .iter()
             .try_for_each(|name| is_not_linked(name, cargo))
     });
+    // The tests speak to Debian's mosquitto, as a client and as a second opinion.
+    steps.step("MQTT clients", install::run);
     if has_nextest(cargo) {
         // The same build serves both: only the filter differs.
         let nextest = "nextest run --workspace --no-fail-fast --status-level fail -E";
         steps.tests("tests", nextest_of(cargo(nextest), "not package(moat)"));
         steps.tests("tests of the docs", cargo("test --quiet --workspace --doc"));
-        steps.step("MQTT clients", install::run);
         steps.tests("end to end", nextest_of(cargo(nextest), "package(moat)"));
     } else {
-        steps.step("MQTT clients", install::run);
         steps.tests(
             "tests and end to end",
             cargo("test --quiet --workspace --no-fail-fast"),

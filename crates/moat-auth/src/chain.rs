@@ -162,6 +162,12 @@ impl Chain {
             Err(errors)
         }
     }
+
+    /// What is doubtful in the files of the backends, in their order.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.links.iter().flat_map(|link| link.warnings()).collect()
+    }
 }
 
 fn nobody_knows(who: &ConnectRequest) -> RejectReason {

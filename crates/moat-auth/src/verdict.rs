@@ -26,6 +26,11 @@ pub trait Authenticator: Send + Sync {
     fn reload(&self) -> Result<(), ReloadError> {
         Ok(())
     }
+
+    /// What works in the backend's files but is doubtful, a line for people each.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A backend's answer, and the chain's.

@@ -6,6 +6,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod check;
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
 mod choice;
 mod config;
 mod example;

@@ -33,7 +33,8 @@ section! {
     /// Who may publish and subscribe where.
     pub struct PolicyFiles = "[policy]" {
         /// The policy files; their rules are tried in this order. If the default file does not exist, the built-in policy holds:
-        /// every identity has its own subtree `devices/<identity>/#` and nothing else.
+        /// every identity has its own subtree `devices/<identity>/#` and nothing else. A file whose name does not end in `.toml`
+        /// is a mosquitto ACL, see [From mosquitto](operating.md#from-mosquitto).
         files: Vec<PathBuf> = vec![PathBuf::from("policy.toml")] => Kind::Paths { count_max: POLICY_FILES_MAX },
             example "[\"policy.toml\", \"plant-2.toml\"]", unset "`policy.toml` in the data folder";
     }

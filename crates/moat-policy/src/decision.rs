@@ -37,6 +37,7 @@ pub struct Authorized<T> {
     value: T,
     rule: RuleId,
     policy_version: u64,
+    judged_at_delivery: bool,
 }
 
 impl<T> Authorized<T> {
@@ -45,7 +46,21 @@ impl<T> Authorized<T> {
             value,
             rule,
             policy_version,
+            judged_at_delivery: false,
         }
+    }
+
+    pub(crate) fn judge_at_delivery(self) -> Self {
+        Self {
+            judged_at_delivery: true,
+            ..self
+        }
+    }
+
+    /// For a subscription: whether only the subscription was granted, so that each message needs a
+    /// decision of its own before it is delivered.
+    pub fn judged_at_delivery(&self) -> bool {
+        self.judged_at_delivery
     }
 
     /// What was allowed.

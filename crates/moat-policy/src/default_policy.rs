@@ -8,13 +8,14 @@ pub const DEFAULT_POLICY_TOML: &str = include_str!("default_policy.toml");
 mod tests {
     use super::*;
     use crate::identity::Identity;
-    use crate::parse::PolicySourceText;
+    use crate::parse::{PolicyFormat, PolicySourceText};
     use crate::snapshot::Snapshot;
     use crate::subject::Subject;
 
     fn compile(text: String) -> Snapshot {
         let source = PolicySourceText {
             file: "policy.toml".into(),
+            format: PolicyFormat::Toml,
             text,
         };
         Snapshot::compile(vec![source], 1).unwrap_or_else(|errors| panic!("{}", errors[0]))

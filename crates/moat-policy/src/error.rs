@@ -135,6 +135,37 @@ pub enum PolicyErrorKind {
         /// `file:line` of the first definition.
         first: String,
     },
+    /// A line of a mosquitto ACL that begins with an unknown word.
+    #[error(
+        "unknown word {word:?}{}; allowed: `user NAME`, `topic [read|write|readwrite|deny] FILTER`, \
+         `pattern [read|write|readwrite|deny] FILTER`, `# comment`; a file whose name does not end in \
+         .toml is read as a mosquitto ACL",
+        did_you_mean(*nearest)
+    )]
+    UnknownAclWord {
+        /// The word as written.
+        word: String,
+        /// The word that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A line of a mosquitto ACL with two words after `topic` or `pattern`, the first of them unknown.
+    #[error(
+        "unknown access {word:?}{}; allowed: read, write, readwrite, deny, or the filter alone; \
+         before a filter with a blank in it stands always one of them",
+        did_you_mean(*nearest)
+    )]
+    UnknownAclAccess {
+        /// The word as written.
+        word: String,
+        /// The word that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A line of a mosquitto ACL without a filter.
+    #[error(
+        "no topic filter; write one at the end of the line, as in `topic read sensors/#`, and for a \
+         topic that is called like an access `topic readwrite read`"
+    )]
+    MissingAclFilter,
     /// More of something than a policy may have.
     #[error("more than {max} {what}; split the policy or use groups and placeholders")]
     TooMany {
@@ -183,11 +214,21 @@ impl fmt::Display for PolicyWarning {
 pub enum PolicyWarningKind {
     /// A rule that depends on the client id, which the client chooses unless the listener binds it.
     #[error(
-        "{topic:?} uses ${{clientid}}, which the client chooses itself on a listener with \
-         `client_id = \"any\"`; use ${{identity}}"
+        "{topic:?} uses {written}, which the client chooses itself on a listener with \
+         `client_id = \"any\"`; use {instead}"
     )]
     ClientIdPlaceholder {
         /// The pattern as written.
+        topic: String,
+        /// How the client id is written in this kind of file.
+        written: &'static str,
+        /// How the identity is.
+        instead: &'static str,
+    },
+    /// A `topic` line of a mosquitto ACL with `%u` or `%c` in it.
+    #[error("{topic:?} stands for itself: %u and %c are filled in on `pattern` lines only")]
+    LiteralSubstitution {
+        /// The filter as written.
         topic: String,
     },
 }

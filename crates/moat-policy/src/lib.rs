@@ -8,12 +8,15 @@
 //! - `decision`: what it says, with the rule that said it.
 //! - `pattern`, `placeholder`: sets of topics, per subject.
 //! - `rule`, `index`: compiled rules, and which are for whom.
-//! - `parse`, `error`, `nearest`: `policy.toml`, and what can be wrong with it.
+//! - `parse`, `error`, `nearest`: `policy.toml` and mosquitto's ACL files, and what can be wrong
+//!   with them.
 //! - `snapshot`: the compiled policy. `default_policy`: the file of a new data folder.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 #[cfg(test)]
 mod brute_force;
+#[cfg(any(test, feature = "checks"))]
+pub mod checks;
 mod decision;
 mod default_policy;
 mod error;
@@ -32,7 +35,7 @@ pub use default_policy::DEFAULT_POLICY_TOML;
 pub use error::{PolicyError, PolicyErrorKind, PolicyWarning, PolicyWarningKind};
 pub use identity::{CertificateFacts, Identity, Source};
 pub use parse::{
-    ERRORS_MAX, GROUPS_MAX, LIST_ENTRIES_MAX, NAME_BYTES_MAX, POLICY_FILE_BYTES_MAX,
+    ERRORS_MAX, GROUPS_MAX, LIST_ENTRIES_MAX, NAME_BYTES_MAX, POLICY_FILE_BYTES_MAX, PolicyFormat,
     PolicySourceText, RULES_MAX,
 };
 pub use pattern::PatternError;

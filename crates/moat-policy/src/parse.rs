@@ -1,8 +1,9 @@
-//! `policy.toml` into rules: every mistake of every file, with its place.
+//! `policy.toml` and mosquitto's ACL files into rules: every mistake of every file, with its place.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use self::acl::AclParser;
 use self::document::FileParser;
 use self::place::Place;
 use crate::error::{PolicyError, PolicyErrorKind, PolicyWarning, PolicyWarningKind};
@@ -10,6 +11,7 @@ use crate::index::Who;
 use crate::nearest::nearest;
 use crate::rule::Rule;
 
+mod acl;
 mod document;
 mod place;
 
@@ -26,11 +28,34 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// Most mistakes one report holds.
 pub const ERRORS_MAX: usize = 100;
 
+/// How a policy file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyFormat {
+    /// moat's own, `policy.toml`.
+    Toml,
+    /// mosquitto's `acl_file`.
+    MosquittoAcl,
+}
+
+impl PolicyFormat {
+    /// The format of a file: a name that ends in `.toml` is moat's own, every other is an ACL.
+    pub fn of_file(name: &str) -> Self {
+        // Not the extension of a path: a file that is called `.toml` and nothing else has none.
+        if name.ends_with(".toml") {
+            Self::Toml
+        } else {
+            Self::MosquittoAcl
+        }
+    }
+}
+
 /// The text of one policy file.
 #[derive(Clone, Debug)]
 pub struct PolicySourceText {
     /// The file's name as it shall appear in errors and logs.
     pub file: String,
+    /// How it is written.
+    pub format: PolicyFormat,
     /// Its content.
     pub text: String,
 }
@@ -90,7 +115,10 @@ pub(crate) fn parse(
         errors_dropped: 0,
     };
     for (number, source) in sources.iter().enumerate() {
-        FileParser::new(number, source, &mut state).file();
+        match source.format {
+            PolicyFormat::Toml => FileParser::new(number, source, &mut state).file(),
+            PolicyFormat::MosquittoAcl => AclParser::new(number, source, &mut state).file(),
+        }
     }
     state.check_group_uses();
     state.finish()

@@ -27,6 +27,9 @@ pub(crate) struct Pattern {
     names_dollar: bool,
     /// Whether this is the pattern of every topic, `$` topics included.
     everything: bool,
+    /// Whether a value that may not stand in a topic makes it match instead of not match: for denies
+    /// that somebody could get around by choosing such a value.
+    fails_closed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -110,12 +113,36 @@ fn placeholder_list() -> String {
 impl Pattern {
     /// Compiles a topic filter that may hold placeholders.
     pub(crate) fn compile(text: &str) -> Result<Self, PatternError> {
+        Self::compile_with(text, compile_parts)
+    }
+
+    /// Compiles a topic filter without placeholders: what looks like one is text.
+    pub(crate) fn compile_literal(text: &str) -> Result<Self, PatternError> {
+        Self::compile_with(text, |level| Ok(Level::Literal(level.into())))
+    }
+
+    /// Compiles a `pattern` of a mosquitto ACL, with `%u` and `%c` anywhere.
+    pub(crate) fn compile_mosquitto(text: &str, is_deny: bool) -> Result<Self, PatternError> {
+        let pattern = Self::compile_with(text, compile_mosquitto_parts)?;
+        Ok(Self {
+            fails_closed: is_deny,
+            ..pattern
+        })
+    }
+
+    fn compile_with(
+        text: &str,
+        parts: fn(&str) -> Result<Level, PatternError>,
+    ) -> Result<Self, PatternError> {
         check_whole(text)?;
         let last = text.split('/').count() - 1;
         let levels = text
             .split('/')
             .enumerate()
-            .map(|(i, level)| compile_level(level, i == last))
+            .map(|(i, level)| match wildcard(level, i == last)? {
+                Some(wildcard) => Ok(wildcard),
+                None => parts(level),
+            })
             .collect::<Result<Box<[Level]>, _>>()?;
         Self::from_levels(levels)
     }
@@ -132,6 +159,7 @@ impl Pattern {
             several: None,
             names_dollar: false,
             everything: false,
+            fails_closed: false,
         }
     }
 
@@ -143,6 +171,7 @@ impl Pattern {
             several: None,
             names_dollar: false,
             everything: true,
+            fails_closed: false,
         }
     }
 
@@ -154,6 +183,7 @@ impl Pattern {
             several: None,
             names_dollar: true,
             everything: false,
+            fails_closed: false,
         }
     }
 
@@ -185,6 +215,7 @@ impl Pattern {
             several,
             names_dollar,
             everything: false,
+            fails_closed: false,
         })
     }
 
@@ -218,7 +249,7 @@ impl Pattern {
     /// placeholder that has several. A placeholder without a usable value: no.
     fn any_expansion(&self, values: &Values<'_>, test: impl Fn(Bound<'_>) -> bool) -> bool {
         if !self.singles.iter().all(|&p| values.single(p).is_some()) {
-            return false;
+            return self.fails_closed && self.singles.iter().all(|&p| values.has(p));
         }
         let test_bound = |several| {
             let bound = Bound {
@@ -363,10 +394,11 @@ fn check_whole(text: &str) -> Result<(), PatternError> {
     Ok(())
 }
 
-fn compile_level(text: &str, is_last: bool) -> Result<Level, PatternError> {
+/// The level if it is a wildcard, `None` if it is text.
+fn wildcard(text: &str, is_last: bool) -> Result<Option<Level>, PatternError> {
     match text {
-        "#" if is_last => return Ok(Level::Rest),
-        "+" => return Ok(Level::One),
+        "#" if is_last => return Ok(Some(Level::Rest)),
+        "+" => return Ok(Some(Level::One)),
         _ => {}
     }
     if text.contains('#') {
@@ -375,13 +407,13 @@ fn compile_level(text: &str, is_last: bool) -> Result<Level, PatternError> {
     if text.contains('+') {
         return Err(PatternError::MisplacedPlus);
     }
+    Ok(None)
+}
+
+fn compile_parts(text: &str) -> Result<Level, PatternError> {
     if !text.contains("${") {
         return Ok(Level::Literal(text.into()));
     }
-    compile_parts(text).map(Level::Composed)
-}
-
-fn compile_parts(text: &str) -> Result<Box<[Part]>, PatternError> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -402,7 +434,37 @@ fn compile_parts(text: &str) -> Result<Box<[Part]>, PatternError> {
     if !rest.is_empty() {
         parts.push(Part::Text(rest.into()));
     }
-    Ok(parts.into())
+    Ok(Level::Composed(parts.into()))
+}
+
+fn compile_mosquitto_parts(text: &str) -> Result<Level, PatternError> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((at, placeholder)) = next_substitution(rest) {
+        if at > 0 {
+            parts.push(Part::Text(rest[..at].into()));
+        }
+        parts.push(Part::Value(placeholder));
+        rest = &rest[at + 2..];
+    }
+    if parts.is_empty() {
+        return Ok(Level::Literal(text.into()));
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.into()));
+    }
+    Ok(Level::Composed(parts.into()))
+}
+
+/// Where the first `%u` or `%c` of a text is, and which.
+fn next_substitution(text: &str) -> Option<(usize, Placeholder)> {
+    [
+        ("%u", Placeholder::MosquittoUser),
+        ("%c", Placeholder::ClientId),
+    ]
+    .into_iter()
+    .filter_map(|(written, placeholder)| Some((text.find(written)?, placeholder)))
+    .min_by_key(|(at, _)| *at)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::identity::Source;
 use crate::subject::Subject;
 
 /// A part of a pattern that is filled in per subject.
@@ -13,10 +14,13 @@ pub(crate) enum Placeholder {
     CertCommonName,
     CertSanDns,
     Group,
+    /// `%u` of a mosquitto ACL: the identity's name, which is what mosquitto calls the user name, also
+    /// with a certificate. Whoever proved no name has none.
+    MosquittoUser,
 }
 
 impl Placeholder {
-    /// Every placeholder's name, as written between `${` and `}`.
+    /// The name of every placeholder that is written between `${` and `}`.
     pub(crate) const NAMES: [&'static str; 6] = [
         "identity",
         "username",
@@ -56,8 +60,18 @@ impl<'a> Values<'a> {
     /// The value of a placeholder that has at most one; `None` if the subject has none or it may
     /// not stand in a topic.
     pub(crate) fn single(&self, placeholder: Placeholder) -> Option<&'a str> {
+        self.raw(placeholder)
+            .filter(|value| may_stand_in_topic(value))
+    }
+
+    /// Whether there is a value at all, be it one that may not stand in a topic.
+    pub(crate) fn has(&self, placeholder: Placeholder) -> bool {
+        self.raw(placeholder).is_some()
+    }
+
+    fn raw(&self, placeholder: Placeholder) -> Option<&'a str> {
         let identity = self.subject.identity;
-        let value = match placeholder {
+        match placeholder {
             Placeholder::Identity => Some(&*identity.name),
             Placeholder::Username => identity.username.as_deref(),
             Placeholder::ClientId => Some(self.subject.client_id),
@@ -65,9 +79,11 @@ impl<'a> Values<'a> {
                 .certificate
                 .as_ref()
                 .and_then(|facts| facts.common_name.as_deref()),
+            Placeholder::MosquittoUser => {
+                (identity.source != Source::Anonymous).then_some(&*identity.name)
+            }
             Placeholder::CertSanDns | Placeholder::Group => None,
-        };
-        value.filter(|value| may_stand_in_topic(value))
+        }
     }
 
     /// The values of a placeholder that can have several, without those that may not stand in a

@@ -17,6 +17,9 @@ pub(crate) struct Rule {
 pub(crate) enum Effect {
     Allow,
     Deny,
+    /// Grants every subscription and says nothing about any topic: the rules after it do, message by
+    /// message.
+    JudgeDeliveries,
 }
 
 /// A set of actions.
@@ -30,6 +33,7 @@ impl Actions {
     pub(crate) const ALL: Self = Self(0b111);
     /// What leaves a message at a topic.
     pub(crate) const SENDING: Self = Self(0b101);
+    pub(crate) const RECEIVING: Self = Self(0b010);
 
     /// Adds the action a policy file names; false if there is none of that name.
     pub(crate) fn add_word(&mut self, word: &str) -> bool {
@@ -59,12 +63,14 @@ impl Rule {
         self.actions.contains(action) && self.topics.iter().any(|p| p.matches(values, topic))
     }
 
-    /// Whether the rule decides a subscription: a deny by touching it, an allow by covering it.
+    /// Whether the rule decides a subscription: a deny by touching it, an allow by covering it,
+    /// and the rule that leaves it to the deliveries in any case.
     pub(crate) fn decides_filter(&self, values: &Values<'_>, filter: &str) -> bool {
         self.actions.contains(Action::Subscribe)
-            && self.topics.iter().any(|pattern| match self.effect {
-                Effect::Deny => pattern.overlaps(values, filter),
-                Effect::Allow => pattern.covers(values, filter),
-            })
+            && match self.effect {
+                Effect::Deny => self.topics.iter().any(|p| p.overlaps(values, filter)),
+                Effect::Allow => self.topics.iter().any(|p| p.covers(values, filter)),
+                Effect::JudgeDeliveries => true,
+            }
     }
 }

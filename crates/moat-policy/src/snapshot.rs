@@ -98,9 +98,7 @@ impl Snapshot {
         if authorized.policy_version() != self.version {
             return None;
         }
-        self.rules
-            .get(usize::try_from(authorized.rule().0).ok()?)
-            .map(|rule| rule.at.clone())
+        self.rule(authorized.rule()).map(|rule| rule.at.clone())
     }
 
     /// Decides a PUBLISH. With the retain bit set it needs the right to retain as well.
@@ -130,6 +128,9 @@ impl Snapshot {
     /// Decides a subscription: granted only if every topic the filter can match is allowed.
     /// `$share/g/f` is judged by `f`.
     ///
+    /// Where a mosquitto ACL speaks for `who`, every subscription is granted, and each message has to
+    /// be judged by [`may_receive`](Self::may_receive): [`Authorized::judged_at_delivery`] tells.
+    ///
     /// # Errors
     /// The rule that denied, or the default deny.
     pub fn authorize_subscribe<'a>(
@@ -139,11 +140,16 @@ impl Snapshot {
     ) -> Result<Authorized<TopicFilter<'a>>, Denied> {
         let judged = filter.shared().map_or(filter, |shared| shared.filter);
         let rule = self.decide_filter(who, judged.as_str())?;
-        Ok(Authorized::new(filter, rule, self.version))
+        let authorized = Authorized::new(filter, rule, self.version);
+        Ok(match self.rule(rule).map(|rule| rule.effect) {
+            Some(Effect::JudgeDeliveries) => authorized.judge_at_delivery(),
+            _ => authorized,
+        })
     }
 
-    /// Whether a message of this topic may be delivered to `who`: asked for queued and retained
-    /// messages, since the policy may have changed after the subscription.
+    /// Whether a message of this topic may be delivered to `who`: asked for queued messages when the
+    /// policy has changed after the subscription, and for every message of a subscription that is
+    /// [judged at delivery](Authorized::judged_at_delivery).
     pub fn may_receive(&self, who: Subject<'_>, topic: TopicName<'_>) -> bool {
         self.decide_topic(who, Action::Subscribe, topic.as_str())
             .is_ok()
@@ -163,7 +169,7 @@ impl Snapshot {
         Ok(Authorized::new(message, rule, self.version))
     }
 
-    fn decide_topic(
+    pub(crate) fn decide_topic(
         &self,
         who: Subject<'_>,
         action: Action,
@@ -198,10 +204,14 @@ impl Snapshot {
                 .find(|(_, rule)| decides(rule, &values))
         };
         match first(Turn::Always).or_else(|| first(Turn::Ordered)) {
-            Some((id, rule)) if rule.effect == Effect::Allow => Ok(id),
+            Some((id, rule)) if rule.effect != Effect::Deny => Ok(id),
             Some((_, rule)) => Err(denied(rule.at.clone())),
             None => Err(denied(RuleRef::default_deny())),
         }
+    }
+
+    fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.get(usize::try_from(id.0).ok()?)
     }
 
     fn rules_for<'a>(
@@ -210,8 +220,8 @@ impl Snapshot {
         turn: Turn,
     ) -> impl Iterator<Item = (RuleId, &'a Rule)> {
         entry.rules(turn).filter_map(|number| {
-            let rule = self.rules.get(usize::try_from(number).ok()?)?;
-            Some((RuleId(number), rule))
+            let id = RuleId(number);
+            Some((id, self.rule(id)?))
         })
     }
 

@@ -16,7 +16,7 @@ use moat_broker::{Broker, Setup};
 use moat_config::ClientIdMode;
 use moat_core::Limits;
 use moat_events::{Event, EventSender};
-use moat_policy::{PolicySourceText, Snapshot};
+use moat_policy::{PolicyFormat, PolicySourceText, Snapshot};
 use moat_websocket::Rules;
 use tempfile::TempDir;
 
@@ -391,6 +391,7 @@ impl Drop for TestBroker {
 fn compile(text: &str) -> Snapshot {
     let source = PolicySourceText {
         file: "policy.toml".into(),
+        format: PolicyFormat::Toml,
         text: text.into(),
     };
     Snapshot::compile(vec![source], 1).unwrap_or_else(|errors| {

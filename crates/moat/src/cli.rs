@@ -69,6 +69,8 @@ pub(crate) enum Command {
 pub(crate) enum DeviceCommand {
     /// Give a device a key and a certificate, also while the broker runs.
     Add(DeviceAddArgs),
+    /// Print the certificates the devices got, oldest first.
+    List,
 }
 
 /// Commands about users.
@@ -78,6 +80,10 @@ pub(crate) enum UserCommand {
     Add(UserArgs),
     /// Give a user another password; a running broker knows it within a second.
     Passwd(UserArgs),
+    /// Print the names of the users.
+    List,
+    /// Remove a user; a running broker knows it within a second. A connection that is open stays until it ends.
+    Remove(UserRemoveArgs),
 }
 
 /// `moat start`
@@ -133,6 +139,13 @@ pub(crate) struct UserArgs {
     /// Make a password of 24 random bytes and print it once.
     #[arg(long, group = "password")]
     pub(crate) generate: bool,
+}
+
+/// `moat user remove`
+#[derive(Debug, Args)]
+pub(crate) struct UserRemoveArgs {
+    /// The name of the user.
+    pub(crate) name: String,
 }
 
 /// `moat completions`

@@ -58,9 +58,14 @@ fn main() -> ExitCode {
         Command::Device(DeviceCommand::Add(args)) => {
             command::device_add::run(&args, &place, &output)
         }
+        Command::Device(DeviceCommand::List) => command::device_list::run(&place, &output),
         Command::User(UserCommand::Add(args)) => command::user_add::run(&args, &place, &output),
         Command::User(UserCommand::Passwd(args)) => {
             command::user_passwd::run(&args, &place, &output)
+        }
+        Command::User(UserCommand::List) => command::user_list::run(&place, &output),
+        Command::User(UserCommand::Remove(args)) => {
+            command::user_remove::run(&args, &place, &output)
         }
         Command::Pub(args) => command::publish::run(&args, &place, &output),
         Command::Sub(args) => command::subscribe::run(&args, &place, &output),

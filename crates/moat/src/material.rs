@@ -55,23 +55,25 @@ impl Material {
                 files.map(LoadedTls::load).transpose()
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let (policy, chain, warnings) = if ground.is_dev() {
+        let (policy, chain, mut warnings) = if ground.is_dev() {
             let everybody: Vec<Arc<dyn Authenticator>> = vec![Arc::new(Everybody)];
             let chain = Chain::new(everybody, ContinueOnError::No);
             (Snapshot::allow_all(), chain, Vec::new())
         } else {
             let loaded = policy_files::load(config, data, FIRST_POLICY_VERSION)?;
-            let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+            let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
             (
                 loaded.snapshot,
                 Chain::build(&backends(config), ContinueOnError::No),
                 warnings,
             )
         };
+        let chain = chain.map_err(|error| Failure::configuration([error]))?;
+        warnings.extend(chain.warnings());
         Ok(Self {
             tls,
             policy: Arc::new(policy),
-            chain: Arc::new(chain.map_err(|error| Failure::configuration([error]))?),
+            chain: Arc::new(chain),
             warnings,
         })
     }

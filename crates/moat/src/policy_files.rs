@@ -6,8 +6,8 @@ use std::path::Path;
 
 use moat_config::{ClientIdMode, Config};
 use moat_policy::{
-    DEFAULT_POLICY_TOML, POLICY_FILE_BYTES_MAX, PolicySourceText, PolicyWarning, PolicyWarningKind,
-    Snapshot,
+    DEFAULT_POLICY_TOML, POLICY_FILE_BYTES_MAX, PolicyFormat, PolicySourceText, PolicyWarning,
+    PolicyWarningKind, Snapshot,
 };
 
 use crate::exit::Failure;
@@ -67,6 +67,7 @@ fn read(path: &Path, may_be_absent: bool) -> Result<PolicySourceText, Failure> {
         Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => {
             return Ok(PolicySourceText {
                 file: BUILT_IN.into(),
+                format: PolicyFormat::Toml,
                 text: DEFAULT_POLICY_TOML.into(),
             });
         }
@@ -79,6 +80,7 @@ fn read(path: &Path, may_be_absent: bool) -> Result<PolicySourceText, Failure> {
     }
     Ok(PolicySourceText {
         file: path.display().to_string(),
+        format: PolicyFormat::of_file(&path.to_string_lossy()),
         text,
     })
 }
@@ -140,6 +142,30 @@ mod tests {
             listener.client_id = ClientIdMode::IsIdentity;
         }
         assert_eq!(load(&config, folder.path(), 1).unwrap().warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_file_of_another_name_is_a_mosquitto_acl() {
+        let folder = tempfile::tempdir().unwrap();
+        let load_acl = |text: &str, client_id| {
+            fs::write(folder.path().join("acl"), text).unwrap();
+            let mut config = Config::default().with_data_folder(folder.path());
+            config.policy.files = vec![folder.path().join("acl")];
+            config.listeners[0].client_id = client_id;
+            load(&config, folder.path(), 1)
+        };
+        let good = load_acl("user anna\ntopic read a\n", ClientIdMode::Any).unwrap();
+        assert!(good.warnings.is_empty());
+        let error = load_acl("version = 1\n", ClientIdMode::Any).unwrap_err();
+        assert!(error.text().contains("does not end in .toml"), "{error:?}");
+        // A literal %u works, and is told.
+        let warned = load_acl("topic read %u\n", ClientIdMode::Any).unwrap();
+        assert_eq!(warned.warnings.len(), 1);
+        let per_client = "pattern read to/%c\n";
+        let error = load_acl(per_client, ClientIdMode::Any).unwrap_err();
+        assert!(error.text().contains("uses %c"), "{error:?}");
+        let warned = load_acl(per_client, ClientIdMode::IsIdentity).unwrap();
+        assert_eq!(warned.warnings.len(), 1);
     }
 
     #[test]

@@ -127,6 +127,24 @@ impl<V: Entry> Trie<V> {
         removed
     }
 
+    /// The entry with `key` of `filter`. Its key must stay what it is.
+    pub fn get_mut(&mut self, filter: &str, key: &V::Key) -> Option<&mut V> {
+        let list = if has_wildcard(filter) {
+            let last = *self.find_path(filter)?.last()?;
+            let node = &mut self.nodes[last as usize];
+            if ends_in_hash(filter) {
+                &mut node.below
+            } else {
+                &mut node.here
+            }
+        } else {
+            let hash = self.hasher.hash_one(filter);
+            let exact = self.exact.find_mut(hash, |e| *e.filter == *filter)?;
+            &mut exact.entries
+        };
+        list.iter_mut().find(|entry| entry.key() == *key)
+    }
+
     /// Calls `found` for each entry whose filter matches `topic` [MQTT-4.7.1-1..4].
     ///
     /// A wildcard on the first level does not match a topic that starts with `$` [MQTT-4.7.2-1].

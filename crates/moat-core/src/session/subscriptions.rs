@@ -31,6 +31,8 @@ pub struct Subscriber {
     pub no_local: bool,
     /// Keep the RETAIN flag as published.
     pub retain_as_published: bool,
+    /// Whether the policy granted the subscription alone and judges each message.
+    pub judged_at_delivery: bool,
 }
 
 impl Entry for Subscriber {
@@ -47,6 +49,7 @@ impl Subscriber {
         session: SessionIndex,
         options: SubscriptionOptions,
         id: Option<NonZeroU32>,
+        judged_at_delivery: bool,
     ) -> Self {
         Subscriber {
             session,
@@ -54,6 +57,7 @@ impl Subscriber {
             qos: options.qos,
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
+            judged_at_delivery,
         }
     }
 }

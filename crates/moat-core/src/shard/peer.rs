@@ -83,7 +83,7 @@ impl Shard {
                 let publisher = is_publisher.then_some(from.session);
                 let mut outgoing = Outgoing::of_message(&message, &mut self.frames, now);
                 self.residents
-                    .fan_out(&mut outgoing, publisher, &self.limits, fx);
+                    .fan_out(&mut outgoing, publisher, &self.policy, &self.limits, fx);
             }
             PeerMessage::ViaOwner { message, from } => self.as_owner(&message, from, now, fx),
             PeerMessage::OwnerDone { session } => self.owner_done(from, session),
@@ -131,7 +131,7 @@ impl Shard {
         }
         let mut outgoing = Outgoing::of_message(message, &mut self.frames, now);
         self.residents
-            .fan_out(&mut outgoing, None, &self.limits, fx);
+            .fan_out(&mut outgoing, None, &self.policy, &self.limits, fx);
         fx.tell_last(from.shard, PeerMessage::OwnerDone { session: from });
     }
 

@@ -259,7 +259,7 @@ impl Shard {
         }
         let here = self
             .residents
-            .fan_out(&mut outgoing, Some(at), &self.limits, fx);
+            .fan_out(&mut outgoing, Some(at), &self.policy, &self.limits, fx);
         for shard in wanting.iter() {
             fx.tell(
                 shard,

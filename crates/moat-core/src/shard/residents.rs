@@ -13,7 +13,7 @@ use crate::buffer_pool::BufferPool;
 use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::limits::Limits;
-use crate::message::Outgoing;
+use crate::message::{Message, Outgoing};
 use crate::router::Trie;
 use crate::session::{Delivered, Session, SessionIndex, Subscriber, Wish};
 
@@ -112,10 +112,11 @@ impl Residents {
         &mut self,
         message: &mut Outgoing<'_>,
         from: Option<SessionIndex>,
+        policy: &Snapshot,
         limits: &Limits,
         fx: &mut Effects,
     ) -> usize {
-        self.choose(message, from);
+        self.choose(message, from, policy, limits);
         let mut targets = std::mem::take(&mut self.targets);
         let chosen = targets.len();
         for target in targets.drain(..) {
@@ -125,7 +126,13 @@ impl Residents {
         chosen
     }
 
-    fn choose(&mut self, message: &Outgoing<'_>, from: Option<SessionIndex>) {
+    fn choose(
+        &mut self,
+        message: &Outgoing<'_>,
+        from: Option<SessionIndex>,
+        policy: &Snapshot,
+        limits: &Limits,
+    ) {
         self.fan_outs += 1;
         let (fan_out, sessions, targets) = (self.fan_outs, &mut self.sessions, &mut self.targets);
         self.subscriptions.matches(message.topic(), |subscriber| {
@@ -135,6 +142,11 @@ impl Residents {
             let Some(session) = sessions.get_mut(subscriber.session.get()) else {
                 return;
             };
+            if subscriber.judged_at_delivery
+                && !may_receive(session, message.topic(), policy, limits)
+            {
+                return;
+            }
             let qos = subscriber.qos.min(message.qos);
             let retain = subscriber.retain_as_published && message.retain;
             if session.chosen.0 == fan_out {
@@ -198,8 +210,27 @@ impl Residents {
         }
     }
 
-    /// Re-judges what a session holds by a new policy: subscriptions that go, and queued messages.
-    /// Returns the filters it may no longer have, each with the rule that says so.
+    /// Those of the retained messages found for a subscription that its session may receive. All of
+    /// them, unless the policy judges each.
+    pub(super) fn receivable(
+        &mut self,
+        at: SessionIndex,
+        filter: &str,
+        mut found: Vec<Arc<Message>>,
+        policy: &Snapshot,
+        limits: &Limits,
+    ) -> Vec<Arc<Message>> {
+        let subscriber = self.subscriptions.get_mut(filter, &at);
+        if subscriber.is_some_and(|subscriber| subscriber.judged_at_delivery)
+            && let Some(session) = self.sessions.get(at.get())
+        {
+            found.retain(|message| may_receive(session, message.topic(), policy, limits));
+        }
+        found
+    }
+
+    /// Re-judges what a session holds by a new policy: subscriptions that go or are judged in another
+    /// way from now on, and queued messages. Returns the filters it may no longer have, each with the rule that says so.
     pub(super) fn no_longer_allowed(
         &mut self,
         at: SessionIndex,
@@ -216,10 +247,16 @@ impl Residents {
                 .and_then(|parsed| {
                     policy
                         .authorize_subscribe(session.subject(), parsed)
+                        .map(|granted| granted.judged_at_delivery())
                         .map_err(|denied| denied.rule.to_string())
                 });
-            if let Err(rule) = verdict {
-                lost.push((filter.into(), rule));
+            match verdict {
+                Err(rule) => lost.push((filter.into(), rule)),
+                Ok(judged_at_delivery) => {
+                    if let Some(subscriber) = self.subscriptions.get_mut(filter, &at) {
+                        subscriber.judged_at_delivery = judged_at_delivery;
+                    }
+                }
             }
         }
         let subject = moat_policy::Subject {
@@ -234,6 +271,12 @@ impl Residents {
         });
         (lost, unqueued)
     }
+}
+
+/// Whether the policy lets the session have a message of this topic.
+fn may_receive(session: &Session, topic: &str, policy: &Snapshot, limits: &Limits) -> bool {
+    TopicName::new(topic, &limits.packet)
+        .is_ok_and(|topic| policy.may_receive(session.subject(), topic))
 }
 
 /// The event for messages a session will not get.

@@ -122,9 +122,10 @@ impl Shard {
             return ReasonCode::QuotaExceeded;
         }
         session.subscriptions.insert(filter);
-        self.residents
-            .subscriptions
-            .insert(filter, Subscriber::new(at, subscription.options, id));
+        self.residents.subscriptions.insert(
+            filter,
+            Subscriber::new(at, subscription.options, id, allowed.judged_at_delivery()),
+        );
         tickets.extend(self.announce(filter, existed, fx));
         if wants_retained(subscription.options.retain_handling, existed) {
             grant.retained.push(RetainedWish {
@@ -307,6 +308,9 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) {
+        let found =
+            self.residents
+                .receivable(to.session, &wish.filter, found, &self.policy, &self.limits);
         let Some(session) = self.residents.same(to.session, to.generation) else {
             return;
         };

@@ -14,7 +14,7 @@ use moat_core::session::{Opening, SessionIndex};
 use moat_core::shard::{Arrival, PeerMessage, Refused, Then, Topology};
 use moat_core::{ConnId, Effects, Limits, Shard, ShardId, Time};
 use moat_events::Event;
-use moat_policy::{Identity, PolicySourceText, Snapshot};
+use moat_policy::{Identity, PolicyFormat, PolicySourceText, Snapshot};
 
 pub(crate) const V31: Version = Version::V31;
 pub(crate) const V311: Version = Version::V311;
@@ -112,7 +112,18 @@ pub(crate) fn limits() -> Limits {
 pub(crate) fn policy(text: &str) -> Arc<Snapshot> {
     let source = PolicySourceText {
         file: "policy.toml".into(),
+        format: PolicyFormat::Toml,
         text: format!("version = 1\n{text}"),
+    };
+    Arc::new(Snapshot::compile(vec![source], 1).unwrap())
+}
+
+/// The policy of a mosquitto ACL file.
+pub(crate) fn acl(text: &str) -> Arc<Snapshot> {
+    let source = PolicySourceText {
+        file: "acl".into(),
+        format: PolicyFormat::MosquittoAcl,
+        text: text.into(),
     };
     Arc::new(Snapshot::compile(vec![source], 1).unwrap())
 }

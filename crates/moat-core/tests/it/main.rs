@@ -11,6 +11,7 @@
 
 mod harness;
 
+mod acl;
 mod connect;
 mod corpus;
 mod expiry;

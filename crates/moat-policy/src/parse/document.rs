@@ -297,7 +297,11 @@ impl<'t, 's> FileParser<'t, 's> {
                         let topic = topic.to_owned();
                         self.state.warn(
                             self.lines.place(span.start),
-                            PolicyWarningKind::ClientIdPlaceholder { topic },
+                            PolicyWarningKind::ClientIdPlaceholder {
+                                topic,
+                                written: "${clientid}",
+                                instead: "${identity}",
+                            },
                         );
                     }
                     Some(pattern)

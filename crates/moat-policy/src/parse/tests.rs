@@ -7,6 +7,7 @@ use crate::snapshot::Snapshot;
 fn source(text: &str) -> PolicySourceText {
     PolicySourceText {
         file: "policy.toml".into(),
+        format: PolicyFormat::Toml,
         text: text.into(),
     }
 }
@@ -199,6 +200,7 @@ fn a_group_may_be_defined_in_another_source_but_only_once() {
     ));
     let group = PolicySourceText {
         file: "groups.toml".into(),
+        format: PolicyFormat::Toml,
         text: "version = 1\n[[group]]\nname = \"g\"\nmembers = [\"a\"]".into(),
     };
     assert!(Snapshot::compile(vec![rule, group.clone()], 1).is_ok());
@@ -253,10 +255,12 @@ fn every_mistake_is_told_in_the_order_of_the_files() {
     let two = vec![
         PolicySourceText {
             file: "z.toml".into(),
+            format: PolicyFormat::Toml,
             text: String::new(),
         },
         PolicySourceText {
             file: "a.toml".into(),
+            format: PolicyFormat::Toml,
             text: String::new(),
         },
     ];

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::brute_force::{DEPTH, naive_match, universe};
 use crate::identity::Identity;
+use crate::parse::PolicyFormat;
 
 impl Snapshot {
     /// Publish, subscribe, retain, receive: which of them the policy allows at `topic`.
@@ -29,6 +30,7 @@ fn snapshot_of(texts: &[&str]) -> Snapshot {
         .enumerate()
         .map(|(i, text)| PolicySourceText {
             file: format!("{i}.toml"),
+            format: PolicyFormat::Toml,
             text: format!("version = 1\n{text}"),
         })
         .collect();

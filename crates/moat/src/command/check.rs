@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use moat_auth::Authenticator;
 use moat_auth::file::{Config as UsersConfig, FileBackend};
 use moat_broker::tls::TlsConfigError;
 use moat_config::Config;
@@ -83,6 +84,9 @@ fn files(config: &Config, data: &Path, findings: &mut Findings) {
         path: config.auth.users.clone(),
     };
     let opened = FileBackend::open(&users).map_err(|error| Failure::configuration([error]));
+    if let Ok(users) = &opened {
+        findings.warnings.extend(users.warnings());
+    }
     findings.take(opened, |users| format!("users: {}", users.users()));
     authority(data, findings);
     for listener in config.listeners.iter().filter(|listener| is_tls(listener)) {

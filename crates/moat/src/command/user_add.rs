@@ -57,7 +57,8 @@ pub(crate) fn change(
     Ok(())
 }
 
-fn edit_failure(error: EditError) -> Failure {
+/// A broken users file is a configuration error; anything else is a refusal.
+pub(crate) fn edit_failure(error: EditError) -> Failure {
     match error {
         EditError::Users(_) => Failure::configuration([error]),
         error => Failure::failed(error),

@@ -223,3 +223,43 @@ fn help_documents_the_exit_codes() {
     let help = Folder::new().moat(&["--help"]).done().out;
     assert!(help.contains("0 done, 1 refused or failed, 2 usage, 3 bad configuration"));
 }
+
+#[test]
+fn devices_and_users_are_listed_and_a_user_can_be_removed() {
+    let folder = Folder::new();
+    let mut broker = folder.start(&ANYWHERE);
+    broker.address();
+    assert!(
+        folder
+            .moat(&["device", "list"])
+            .done()
+            .out
+            .contains("no devices")
+    );
+    assert!(
+        folder
+            .moat(&["user", "list"])
+            .done()
+            .out
+            .contains("no users")
+    );
+    folder.moat(&["device", "add", "meter-1"]).done();
+    for user in ["anna", "bert"] {
+        folder.moat(&["user", "add", user, "--generate"]).done();
+    }
+    let devices = folder.moat(&["--json", "device", "list"]).json();
+    let certificates = devices["certificates"].as_array().unwrap();
+    assert_eq!(
+        certificates.len(),
+        1,
+        "the CA and the server are no devices"
+    );
+    assert_eq!(certificates[0]["name"], "meter-1");
+    let users = || folder.moat(&["--json", "user", "list"]).json()["users"].clone();
+    assert_eq!(users(), serde_json::json!(["anna", "bert"]));
+    folder.moat(&["user", "remove", "anna"]).done();
+    folder
+        .moat(&["user", "remove", "anna"])
+        .failed(1, &["no user \"anna\"", "moat user add anna"]);
+    assert_eq!(users(), serde_json::json!(["bert"]));
+}

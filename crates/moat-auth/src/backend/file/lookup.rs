@@ -14,7 +14,7 @@ use crate::{
     Authenticator, BackendError, ConnectRequest, Password, RejectReason, ReloadError, Verdict,
 };
 
-/// Users of a file, each with an Argon2id hash.
+/// Users of a file, each with a password hash: Argon2id, or one of mosquitto's.
 ///
 /// An unknown user costs the same work as a known one: a hash that fits nothing is computed. Only
 /// then it answers [`Verdict::NotMine`], so that a later backend may know the name.
@@ -51,7 +51,7 @@ impl FileBackend {
         self.table.load().len()
     }
 
-    /// KiB of memory that all password hashes so far have written: what logins cost.
+    /// KiB that all password hashes so far have written or hashed: what logins cost.
     #[must_use]
     pub fn work_kib(&self) -> u64 {
         self.work_kib.load(Ordering::Relaxed)
@@ -59,7 +59,7 @@ impl FileBackend {
 
     fn fits(&self, hash: &StoredHash, password: &Password) -> Result<bool, BackendError> {
         self.work_kib
-            .fetch_add(hash.cost.work_kib(), Ordering::Relaxed);
+            .fetch_add(hash.cost().work_kib(), Ordering::Relaxed);
         hash.fits(password).map_err(|error| BackendError::Hash {
             backend: NAME,
             cause: error.to_string(),
@@ -88,6 +88,10 @@ impl Authenticator for FileBackend {
             (Ok(false), true) => Verdict::Reject(RejectReason::WrongPassword),
             (Ok(true), true) => Verdict::Accept(Identity::from_password(username.as_str())),
         }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.table.load().warning(&self.path).into_iter().collect()
     }
 
     fn reload(&self) -> Result<(), ReloadError> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::hash::{Cost, HASH_ALLOWED, StoredHash};
+use super::hash::{Cost, StoredHash, allowed};
 use crate::{NameError, check_user_name};
 
 /// Longest users file, in bytes: about 250,000 users.
@@ -75,7 +75,8 @@ pub enum LineProblem {
     Name(#[from] NameError),
     /// The hash is of another kind or outside the bounds.
     #[error(
-        "the hash of user {name:?} is refused: allowed is {HASH_ALLOWED}; set it with `moat user passwd {name}`"
+        "the hash of user {name:?} is refused: allowed is {}; set it with `moat user passwd {name}`",
+        allowed()
     )]
     Hash {
         /// The user.
@@ -96,6 +97,16 @@ pub enum LineProblem {
 pub(super) struct UserTable {
     users: HashMap<Box<str>, StoredHash>,
     dummy: StoredHash,
+    warning: Option<WeakHashes>,
+}
+
+/// Hashes that are weak, though they work: the first of them and how many there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct WeakHashes {
+    line: usize,
+    name: Box<str>,
+    why: String,
+    count: usize,
 }
 
 impl UserTable {
@@ -108,6 +119,7 @@ impl UserTable {
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, UsersError> {
         let mut users: HashMap<Box<str>, StoredHash> = HashMap::new();
         let mut lines: HashMap<Box<str>, usize> = HashMap::new();
+        let mut warning: Option<WeakHashes> = None;
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             let number = index + 1;
             let failed = |problem| UsersError::Line {
@@ -124,13 +136,42 @@ impl UserTable {
                     first,
                 }));
             }
+            if let Some(why) = hash.cost().weakness() {
+                let first = warning.get_or_insert_with(|| WeakHashes {
+                    line: number,
+                    name: name.into(),
+                    why,
+                    count: 0,
+                });
+                first.count += 1;
+            }
             users.insert(name.into(), hash);
         }
         let dummy = StoredHash::nobodys(most_common_cost(&users));
         Ok(Self {
             dummy: dummy.map_err(|_| UsersError::NoRandomBytes)?,
             users,
+            warning,
         })
+    }
+
+    /// What is doubtful about the file `path` that this was read from. One line however many weak
+    /// hashes there are, since after a move from mosquitto all of them are.
+    pub(super) fn warning(&self, path: &Path) -> Option<String> {
+        let WeakHashes {
+            line,
+            name,
+            why,
+            count,
+        } = self.warning.as_ref()?;
+        let others = match count - 1 {
+            0 => String::new(),
+            others => format!(", and {others} more hashes in this file are weak"),
+        };
+        Some(format!(
+            "{}:{line}: the hash of user {name:?} is weak ({why}): set it again with `moat user passwd {name}`{others}",
+            path.display()
+        ))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -209,7 +250,7 @@ fn parse_line(line: &[u8]) -> Result<Option<(&str, StoredHash)>, LineProblem> {
 fn most_common_cost(users: &HashMap<Box<str>, StoredHash>) -> Cost {
     let mut counts: HashMap<Cost, usize> = HashMap::new();
     for hash in users.values() {
-        *counts.entry(hash.cost).or_default() += 1;
+        *counts.entry(hash.cost()).or_default() += 1;
     }
     let most = counts
         .into_iter()

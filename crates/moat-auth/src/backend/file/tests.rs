@@ -115,6 +115,82 @@ fn an_unknown_user_costs_as_much_as_a_wrong_password() {
     assert_eq!(cost("old"), 2048);
 }
 
+/// A hash of mosquitto_passwd, of the same password as [`CHEAP`].
+const PBKDF2: &str = include_str!("../../../testdata/mosquitto-pbkdf2.txt");
+
+#[test]
+fn an_unknown_user_among_mosquittos_costs_as_much_as_those() {
+    let pbkdf2 = PBKDF2.trim();
+    let backend = backend(&format!("anna:{pbkdf2}\nbert:{pbkdf2}\ncarl:{CHEAP}\n"));
+    let cost = |name: &str| {
+        let before = backend.work_kib();
+        let verdict = backend.authenticate(&password_request(name, b"not the password"));
+        assert!(!matches!(verdict, Verdict::Accept(_)));
+        backend.work_kib() - before
+    };
+    assert_eq!(cost("anna"), 26);
+    assert_eq!(cost("nobody"), 26);
+    assert_eq!(cost("carl"), CHEAP_WORK_KIB);
+}
+
+#[test]
+fn weak_hashes_work_and_are_warned_about_in_one_line() {
+    let sha512 = include_str!("../../../testdata/mosquitto-sha512.txt").trim();
+    let (_folder, path) = users(&format!(
+        "carl:{CHEAP}\nanna:{sha512}\nbert:{}\n",
+        PBKDF2.trim()
+    ));
+    let backend = FileBackend::open(&Config { path: path.clone() }).unwrap();
+    for name in ["anna", "bert", "carl"] {
+        let verdict = backend.authenticate(&password_request(name, CHEAP_PASSWORD.as_bytes()));
+        assert!(matches!(verdict, Verdict::Accept(_)), "{name}: {verdict:?}");
+    }
+    assert_eq!(
+        backend.warnings(),
+        [format!(
+            "{}:2: the hash of user \"anna\" is weak (one SHA-512): set it again with \
+             `moat user passwd anna`, and 1 more hashes in this file are weak",
+            path.display()
+        )]
+    );
+    UserFile::set_password(&path, "anna", &"twelve chars".into()).unwrap();
+    UserFile::set_password(&path, "bert", &"twelve chars".into()).unwrap();
+    backend.reload().unwrap();
+    assert_eq!(backend.warnings(), [""; 0]);
+}
+
+/// Needs Debian's mosquitto, which `cargo xtask test` installs.
+#[test]
+fn a_file_that_mosquitto_passwd_writes_is_taken_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("users");
+    let add = |flags: &[&str], name: &str, password: &str| {
+        let program = Command::new("mosquitto_passwd")
+            .args(flags)
+            .arg("-b")
+            .args([path.as_os_str(), name.as_ref(), password.as_ref()])
+            .output();
+        let output = program.expect("mosquitto_passwd of the Debian package mosquitto");
+        assert!(output.status.success(), "{output:?}");
+    };
+    add(&["-c"], "anna", "correct horse");
+    add(&["-H", "sha512"], "bert", "battery staple");
+    add(&["-H", "sha512-pbkdf2"], "carl", "ünïcode");
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let backend = FileBackend::open(&Config { path }).unwrap();
+    let ask =
+        |name, password: &str| backend.authenticate(&password_request(name, password.as_bytes()));
+    for (name, password) in [
+        ("anna", "correct horse"),
+        ("bert", "battery staple"),
+        ("carl", "ünïcode"),
+    ] {
+        assert!(matches!(ask(name, password), Verdict::Accept(_)), "{name}");
+        let wrong = ask(name, "another");
+        assert_eq!(wrong, Verdict::Reject(RejectReason::WrongPassword));
+    }
+}
+
 #[test]
 fn without_users_an_unknown_one_costs_as_much_as_a_new_one_would() {
     let folder = tempfile::tempdir().unwrap();

@@ -31,10 +31,10 @@ const NEW_SALT_BYTES: usize = 16;
 const NEW_HASH_BYTES: usize = 32;
 
 /// What is allowed, for error texts.
-pub(super) const HASH_ALLOWED: &str = "$argon2id$v=19$m=M,t=T,p=P$SALT$HASH with M from 8*P to 262144 KiB, T from 1 to 10, P from 1 to 8, a salt of 8 to 64 and a hash of 16 to 64 bytes in base64";
+pub(super) const ALLOWED: &str = "$argon2id$v=19$m=M,t=T,p=P$SALT$HASH with M from 8*P to 262144 KiB, T from 1 to 10, P from 1 to 8, a salt of 8 to 64 and a hash of 16 to 64 bytes in base64";
 
 /// Standard alphabet; written without padding as PHC wants, read with or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
         .with_encode_padding(false)
@@ -43,7 +43,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What a hash costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Cost {
+pub(in crate::backend::file) struct Cost {
     memory_kib: u32,
     passes: u32,
     lanes: u32,
@@ -71,21 +71,21 @@ impl Cost {
 
 /// A stored hash.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct StoredHash {
+pub(in crate::backend::file) struct Argon2idHash {
     pub(super) cost: Cost,
     salt: Vec<u8>,
     hash: Vec<u8>,
 }
 
-impl fmt::Debug for StoredHash {
+impl fmt::Debug for Argon2idHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredHash")
+        f.debug_struct("Argon2idHash")
             .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for StoredHash {
+impl fmt::Display for Argon2idHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Cost {
             memory_kib,
@@ -100,7 +100,7 @@ impl fmt::Display for StoredHash {
     }
 }
 
-impl StoredHash {
+impl Argon2idHash {
     /// Reads PHC notation; `None` for anything outside the bounds of this module.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
@@ -165,7 +165,7 @@ impl StoredHash {
 
 /// A hash that could not be computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HashError {
+pub(in crate::backend::file) enum HashError {
     /// No random bytes for a salt.
     #[error(transparent)]
     Random(#[from] PasswordError),
@@ -181,7 +181,7 @@ impl HashError {
 }
 
 /// A decimal number behind its key, without sign or leading zero.
-fn number(text: &str, key: &str) -> Option<u32> {
+pub(super) fn number(text: &str, key: &str) -> Option<u32> {
     let digits = text.strip_prefix(key)?;
     let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
     if plain { digits.parse().ok() } else { None }
@@ -193,17 +193,17 @@ mod tests {
 
     /// Made by Debian's argon2 (reference implementation): `printf 'correct horse' | argon2
     /// saltsaltsaltsalt -id -t 2 -k 64 -p 2 -l 32 -e`.
-    const REFERENCE: &str = include_str!("../../../testdata/argon2id-reference.txt");
+    const REFERENCE: &str = include_str!("../../../../testdata/argon2id-reference.txt");
     /// The same with a 64-character salt, `-t 1 -k 1024 -p 1 -l 64`, as mosquitto 2.1 has them.
-    const LONG_SALT: &str = include_str!("../../../testdata/argon2id-long-salt.txt");
+    const LONG_SALT: &str = include_str!("../../../../testdata/argon2id-long-salt.txt");
 
-    fn tiny() -> StoredHash {
+    fn tiny() -> Argon2idHash {
         let cost = Cost {
             memory_kib: 8,
             passes: 1,
             lanes: 1,
         };
-        let mut stored = StoredHash::nobodys(cost).unwrap();
+        let mut stored = Argon2idHash::nobodys(cost).unwrap();
         let mut hash = vec![0; NEW_HASH_BYTES];
         stored.compute(&"right".into(), &mut hash).unwrap();
         stored.hash = hash;
@@ -213,22 +213,25 @@ mod tests {
     #[test]
     fn hashes_of_the_reference_implementation_fit() {
         for text in [REFERENCE, LONG_SALT] {
-            let stored = StoredHash::parse(text.trim()).unwrap();
+            let stored = Argon2idHash::parse(text.trim()).unwrap();
             assert_eq!(stored.fits(&"correct horse".into()), Ok(true));
             assert_eq!(stored.fits(&"correct horse ".into()), Ok(false));
             assert_eq!(stored.to_string(), text.trim());
         }
-        assert_eq!(StoredHash::parse(LONG_SALT.trim()).unwrap().salt.len(), 64);
+        assert_eq!(
+            Argon2idHash::parse(LONG_SALT.trim()).unwrap().salt.len(),
+            64
+        );
     }
 
     #[test]
     fn a_new_hash_fits_its_password_and_is_salted() {
         let (one, two) = (
-            StoredHash::of(&"right".into()).unwrap(),
-            StoredHash::of(&"right".into()).unwrap(),
+            Argon2idHash::of(&"right".into()).unwrap(),
+            Argon2idHash::of(&"right".into()).unwrap(),
         );
         assert_ne!(one.to_string(), two.to_string());
-        let read = StoredHash::parse(&one.to_string()).unwrap();
+        let read = Argon2idHash::parse(&one.to_string()).unwrap();
         assert_eq!(read, one);
         assert_eq!(
             (read.fits(&"right".into()), read.fits(&"wrong".into())),
@@ -248,7 +251,7 @@ mod tests {
             lanes: 1,
         };
         assert_eq!(
-            StoredHash::nobodys(cost).unwrap().fits(&"".into()),
+            Argon2idHash::nobodys(cost).unwrap().fits(&"".into()),
             Ok(false)
         );
     }
@@ -260,7 +263,7 @@ mod tests {
         let (front, hash) = text.rsplit_once('$').unwrap();
         let (front, salt) = front.rsplit_once('$').unwrap();
         assert_eq!(
-            StoredHash::parse(&format!("{front}${salt}==${hash}=")),
+            Argon2idHash::parse(&format!("{front}${salt}==${hash}=")),
             Some(stored)
         );
     }
@@ -269,7 +272,7 @@ mod tests {
     fn numbers_at_their_bounds_pass_and_beyond_are_refused() {
         let with = |numbers: &str| {
             let text = tiny().to_string().replace("m=8,t=1,p=1", numbers);
-            StoredHash::parse(&text).is_some()
+            Argon2idHash::parse(&text).is_some()
         };
         for good in ["m=262144,t=10,p=8", "m=8,t=1,p=1", "m=64,t=1,p=8"] {
             assert!(with(good), "{good}");
@@ -299,7 +302,7 @@ mod tests {
     fn salts_and_hashes_outside_their_lengths_are_refused() {
         let with = |salt: usize, hash: usize| {
             let (salt, hash) = (BASE64.encode(vec![7; salt]), BASE64.encode(vec![7; hash]));
-            StoredHash::parse(&format!("$argon2id$v=19$m=8,t=1,p=1${salt}${hash}")).is_some()
+            Argon2idHash::parse(&format!("$argon2id$v=19$m=8,t=1,p=1${salt}${hash}")).is_some()
         };
         assert!(with(8, 16) && with(64, 64));
         assert!(!with(7, 32) && !with(65, 32) && !with(16, 15) && !with(16, 65) && !with(0, 0));
@@ -318,7 +321,7 @@ mod tests {
             String::new(),
             "$7$101$c2FsdA==$aGFzaA==".into(),
         ] {
-            assert_eq!(StoredHash::parse(&bad), None, "{bad}");
+            assert_eq!(Argon2idHash::parse(&bad), None, "{bad}");
         }
     }
 
