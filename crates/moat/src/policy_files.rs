@@ -151,7 +151,9 @@ mod tests {
             fs::write(folder.path().join("acl"), text).unwrap();
             let mut config = Config::default().with_data_folder(folder.path());
             config.policy.files = vec![folder.path().join("acl")];
-            config.listeners[0].client_id = client_id;
+            for listener in &mut config.listeners {
+                listener.client_id = client_id;
+            }
             load(&config, folder.path(), 1)
         };
         let good = load_acl("user anna\ntopic read a\n", ClientIdMode::Any).unwrap();
