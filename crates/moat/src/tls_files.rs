@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use moat_broker::tls::{ClientAuth, IdentityKey, Loaded, PEM_FILE_BYTES_MAX, TlsFiles};
-use moat_config::{Config, IdentityFrom, Listener, TlsVersion};
+use moat_config::{Config, IdentityFrom, Listener, Protocol, TlsVersion};
 use moat_pki::CA_FILE;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -65,6 +65,7 @@ pub(crate) fn of_listener(listener: &Listener, config: &Config, data: &Path) -> 
         client_auth,
         chain_depth: u8::try_from(config.tls.ca_depth_max).unwrap_or(u8::MAX),
         allow_tls12: config.tls.version_min == TlsVersion::V1_2,
+        websocket: listener.protocol == Protocol::Wss,
         ..TlsFiles::new(
             or_own(&listener.certificate, SERVER_CERTIFICATE_FILE),
             or_own(&listener.key, SERVER_KEY_FILE),

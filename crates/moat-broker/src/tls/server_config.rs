@@ -35,6 +35,8 @@ const TLS13_TICKETS: usize = 1;
 /// Permission bits of a key file that must be clear: anything for the group and for others.
 const KEY_MODE_FORBIDDEN: u32 = 0o077;
 const ALPN_MQTT: &[u8] = b"mqtt";
+/// What a browser offers for WebSocket, which begins as HTTP (RFC 6455 section 4.1).
+const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Whether clients are asked for a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub struct TlsFiles {
     pub chain_depth: u8,
     /// Whether a client that speaks only TLS 1.2 is let in.
     pub allow_tls12: bool,
+    /// Whether WebSocket comes behind TLS, so that a client may offer HTTP/1.1 by ALPN.
+    pub websocket: bool,
 }
 
 impl TlsFiles {
@@ -77,6 +81,7 @@ impl TlsFiles {
             client_auth: ClientAuth::default(),
             chain_depth: CHAIN_DEPTH_DEFAULT,
             allow_tls12: true,
+            websocket: false,
         }
     }
 }
@@ -128,6 +133,9 @@ fn load_at(files: &TlsFiles, now: SystemTime) -> Result<Loaded, TlsConfigError> 
     // A client without AES hardware prefers ChaCha20, and its word counts.
     config.ignore_client_order = false;
     config.alpn_protocols = vec![ALPN_MQTT.to_vec()];
+    if files.websocket {
+        config.alpn_protocols.push(ALPN_HTTP_1_1.to_vec());
+    }
     config.session_storage = ServerSessionMemoryCache::new(RESUMPTION_SESSIONS_MAX);
     config.send_tls13_tickets = TLS13_TICKETS;
     // Early data can be replayed, and a replayed PUBLISH is a second message.

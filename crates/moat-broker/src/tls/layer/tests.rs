@@ -508,21 +508,25 @@ fn a_key_update_is_answered_with_the_next_data() {
 }
 
 #[test]
-fn alpn_is_mqtt_or_nothing() {
-    let setup = Setup::new();
-    let connect = |protocols: &[&str]| {
-        let mut client = ClientConfig::clone(&client_config(&setup, &rustls::version::TLS13, None));
+fn alpn_is_mqtt_or_nothing_and_http_where_websocket_follows() {
+    let mut setup = Setup::new();
+    let connect = |setup: &Setup, protocols: &[&str]| {
+        let mut client = ClientConfig::clone(&client_config(setup, &rustls::version::TLS13, None));
         client.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-        let mut pair = Pair::new(Arc::new(client), server_config(&setup, ClientAuth::Off));
+        let mut pair = Pair::new(Arc::new(client), server_config(setup, ClientAuth::Off));
         pair.handshake(usize::MAX)?;
         Ok(pair.client.alpn_protocol().map(<[u8]>::to_vec))
     };
-    assert_eq!(connect(&[]), Ok(None));
-    assert_eq!(connect(&["x", "mqtt"]), Ok(Some(b"mqtt".to_vec())));
+    let http = Some(b"http/1.1".to_vec());
+    assert_eq!(connect(&setup, &[]), Ok(None));
+    assert_eq!(connect(&setup, &["x", "mqtt"]), Ok(Some(b"mqtt".to_vec())));
     assert_eq!(
-        connect(&["http/1.1"]),
+        connect(&setup, &["http/1.1"]),
         Err(TlsError::Protocol(rustls::Error::NoApplicationProtocol))
     );
+    // A browser that opens a WebSocket offers nothing else.
+    setup.files.websocket = true;
+    assert_eq!(connect(&setup, &["http/1.1"]), Ok(http));
 }
 
 #[test]
