@@ -7,11 +7,12 @@ use crate::escape::{capped, is_dangerous};
 use crate::table::Event;
 use crate::text::{append, write_time};
 
-/// Appends `event` as one JSON object with its line end: `ts`, `level`, `event`, then the fields.
+/// Appends `event` as one JSON object with its line end: `ts`, `level`, `event`, then the fields. `suppressed` events of the same kind
+/// were held back before it; if there were any, that is the last field.
 ///
 /// A field without a value is `null`, so that every line of an event has the same keys. Characters that
 /// are dangerous in a terminal are escaped here too, since people read these lines with `tail`.
-pub fn write_line(event: &Event, at: SystemTime, out: &mut String) {
+pub fn write_line(event: &Event, at: SystemTime, suppressed: u64, out: &mut String) {
     let meta = event.meta();
     out.push_str("{\"ts\":\"");
     write_time(at, out);
@@ -23,6 +24,9 @@ pub fn write_line(event: &Event, at: SystemTime, out: &mut String) {
     for (name, value) in event.fields() {
         append(out, format_args!(",\"{name}\":"));
         write_value(value, out);
+    }
+    if suppressed > 0 {
+        append(out, format_args!(",\"suppressed\":{suppressed}"));
     }
     out.push_str("}\n");
 }
@@ -69,7 +73,7 @@ mod tests {
 
     fn parsed(event: &Event) -> serde_json::Value {
         let mut line = String::new();
-        write_line(event, SystemTime::UNIX_EPOCH, &mut line);
+        write_line(event, SystemTime::UNIX_EPOCH, 0, &mut line);
         assert_eq!(line.matches('\n').count(), 1);
         assert!(!line.trim_end().contains(is_dangerous), "{line:?}");
         serde_json::from_str(&line).unwrap()
@@ -96,6 +100,15 @@ mod tests {
                 "method": "password", "reason": "no such user",
             })
         );
+    }
+
+    #[test]
+    fn what_was_held_back_is_the_last_field() {
+        let mut line = String::new();
+        let event = Event::EventsDropped { count: 2 };
+        write_line(&event, SystemTime::UNIX_EPOCH, 70_000, &mut line);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["suppressed"], 70_000);
     }
 
     #[test]

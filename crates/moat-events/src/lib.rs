@@ -14,9 +14,11 @@ pub mod reference;
 mod sender;
 mod table;
 pub mod text;
+mod throttle;
 mod writer;
 
 pub use catalogue::{EventMeta, FieldMeta, Level, UnknownLevel, Value};
 pub use log::{Destination, EventLog, EventLogHandle, Format, Options};
 pub use sender::{COLLECTED_EVENTS_MAX, EVENT_QUEUE_MAX, EventSender};
 pub use table::{CATALOGUE, Event};
+pub use throttle::{THROTTLED, THROTTLED_BURST_MAX, THROTTLED_PER_SEC_MAX};

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::catalogue::Level;
 use crate::sender::{EVENT_QUEUE_MAX, Entry, EventSender, Queue};
+use crate::throttle::Throttle;
 use crate::writer::{Output, Writer};
 
 /// How long a handle waits for its writer before it gives up: a pipe nobody reads must not keep the
@@ -81,6 +82,7 @@ impl EventLog {
             entries,
             dropped: AtomicU64::new(0),
             level: options.level,
+            throttle: Throttle::new(),
         });
         // The writer holds the queue weakly: once every sender is gone its receiver ends, and it with it.
         let weak = Arc::downgrade(&queue);

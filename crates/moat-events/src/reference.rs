@@ -2,11 +2,21 @@
 
 use std::fmt::Write;
 
-use crate::{CATALOGUE, EventMeta};
+use crate::{CATALOGUE, EventMeta, THROTTLED, THROTTLED_BURST_MAX, THROTTLED_PER_SEC_MAX};
 
 /// The Markdown of `docs/events.md`.
 pub fn markdown() -> String {
     let mut page = String::from(HEADER);
+    line(
+        &mut page,
+        format_args!(
+            "Events that a stranger or a hostile client can cause as often as he likes are held to a rate, each kind for itself: \
+             {THROTTLED_BURST_MAX}\nat once, then {THROTTLED_PER_SEC_MAX} per second. The next one that is written has the number \
+             of those held back as a last field, `suppressed`. These are: `{}`.\n",
+            THROTTLED.join("`,\n`")
+        ),
+    );
+    page.push_str(TABLE);
     for event in CATALOGUE {
         let audited = if event.audited { "yes" } else { "no" };
         line(
@@ -35,6 +45,9 @@ Everything moat tells, as lines of text or, with `format = \"json\"` in `[log]`,
 the time, the level and the id of the event, then its fields. Values that come from a client are escaped and
 cut after 1024 characters.
 
+";
+
+const TABLE: &str = "\
 | event | level | audited | meaning |
 |---|---|---|---|
 ";

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use crate::catalogue::Level;
 use crate::table::Event;
+use crate::throttle::Throttle;
 
 /// The most events that wait for the writer. More are dropped and counted.
 pub const EVENT_QUEUE_MAX: usize = 65_536;
@@ -38,14 +39,24 @@ pub(crate) struct Queue {
     pub(crate) dropped: AtomicU64,
     /// Events above this level are not queued.
     pub(crate) level: Level,
+    /// Holds back what a hostile client causes too often.
+    pub(crate) throttle: Throttle,
 }
 
 /// What the writer takes from the queue.
 pub(crate) enum Entry {
     /// Boxed, so that the queue's slots, which exist from the start, stay small.
-    Event(Box<(SystemTime, Event)>),
+    Event(Box<Occurrence>),
     /// Nothing to write: the writer is to look at what its handle asks for.
     Wake,
+}
+
+/// An event with what its line says besides its fields.
+pub(crate) struct Occurrence {
+    pub(crate) at: SystemTime,
+    pub(crate) event: Event,
+    /// Events of the same kind held back since the last one that was written.
+    pub(crate) suppressed: u64,
 }
 
 impl EventSender {
@@ -91,16 +102,25 @@ impl EventSender {
 
 impl Queue {
     fn push(&self, event: Event) {
-        if event.meta().level > self.level {
+        let meta = event.meta();
+        if meta.level > self.level {
             return;
         }
-        let entry = Entry::Event(Box::new((SystemTime::now(), event)));
+        let Some(suppressed) = self.throttle.admit(meta.id) else {
+            return;
+        };
+        let entry = Entry::Event(Box::new(Occurrence {
+            at: SystemTime::now(),
+            event,
+            suppressed,
+        }));
         match self.entries.try_send(entry) {
             Ok(()) => {}
             // After the stop of the log nobody is left to tell.
             Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.throttle.give_back(meta.id, suppressed);
             }
         }
     }
@@ -120,6 +140,7 @@ impl fmt::Debug for EventSender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::throttle::THROTTLED_BURST_MAX;
 
     fn reloaded(what: &str) -> Event {
         Event::ReloadSucceeded { what: what.into() }
@@ -132,6 +153,7 @@ mod tests {
             entries,
             dropped: AtomicU64::new(0),
             level: Level::Info,
+            throttle: Throttle::new(),
         });
         let sender = EventSender::queue(Arc::clone(&queue));
         for _ in 0..EVENT_QUEUE_MAX {
@@ -151,6 +173,7 @@ mod tests {
             entries,
             dropped: AtomicU64::new(0),
             level: Level::Error,
+            throttle: Throttle::new(),
         };
         let sender = EventSender::queue(Arc::new(queue));
         sender.send(reloaded("policy"));
@@ -158,6 +181,29 @@ mod tests {
         sender.send(Event::EventsDropped { count: 1 });
         assert!(receiver.try_recv().is_ok());
         assert!(sender.wants(Level::Error) && !sender.wants(Level::Warning));
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_held_back_before_the_queue() {
+        let (entries, receiver) = sync_channel(EVENT_QUEUE_MAX);
+        let queue = Arc::new(Queue {
+            entries,
+            dropped: AtomicU64::new(0),
+            level: Level::Info,
+            throttle: Throttle::new(),
+        });
+        let sender = EventSender::queue(Arc::clone(&queue));
+        for port in 1..=60_000 {
+            sender.send(Event::ConnectionRefused {
+                address: ([127, 0, 0, 1], port).into(),
+                listener: "tls".into(),
+                reason: "connections_max reached".into(),
+            });
+        }
+        let queued = receiver.try_iter().count() as u64;
+        // However slow this machine is, it does not take a quarter of an hour.
+        assert!((THROTTLED_BURST_MAX..5_000).contains(&queued), "{queued}");
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 0);
     }
 
     #[test]

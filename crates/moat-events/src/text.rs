@@ -7,12 +7,13 @@ use crate::catalogue::Value;
 use crate::escape::{capped, is_dangerous};
 use crate::table::Event;
 
-/// Appends `event` as one line with its line end.
+/// Appends `event` as one line with its line end. `suppressed` events of the same kind were held back before it; if there were
+/// any, that is the last field.
 ///
 /// The form is `2026-11-22T05:33:32.123Z NOTICE client.connected identity=dev1 client_id="a b" …`. Fields
 /// without a value are left out. A value is quoted if it is empty or holds a space, `=`, a quote, a
 /// backslash or a character that is escaped.
-pub fn write_line(event: &Event, at: SystemTime, out: &mut String) {
+pub fn write_line(event: &Event, at: SystemTime, suppressed: u64, out: &mut String) {
     let meta = event.meta();
     write_time(at, out);
     out.push(' ');
@@ -26,6 +27,9 @@ pub fn write_line(event: &Event, at: SystemTime, out: &mut String) {
             out.push('=');
             write_value(value, out);
         }
+    }
+    if suppressed > 0 {
+        append(out, format_args!(" suppressed={suppressed}"));
     }
     out.push('\n');
 }
@@ -86,7 +90,7 @@ mod tests {
     fn line(event: &Event) -> String {
         let mut out = String::new();
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_325_612_123);
-        write_line(event, at, &mut out);
+        write_line(event, at, 0, &mut out);
         out
     }
 
@@ -156,6 +160,14 @@ mod tests {
             client_id_in_line(&long),
             format!("\"{}…\"", "x".repeat(VALUE_CHARS_MAX))
         );
+    }
+
+    #[test]
+    fn what_was_held_back_is_the_last_field() {
+        let mut out = String::new();
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_325_612_123);
+        write_line(&Event::EventsDropped { count: 2 }, at, 70_000, &mut out);
+        assert!(out.ends_with(" count=2 suppressed=70000\n"), "{out}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::SystemTime;
 
 use crate::log::{Destination, Format, Request};
-use crate::sender::{Entry, Queue};
+use crate::sender::{Entry, Occurrence, Queue};
 use crate::table::Event;
 use crate::{json, text};
 
@@ -101,16 +101,28 @@ impl Writer {
 
     fn add(&mut self, entry: Entry) {
         if let Entry::Event(entry) = entry {
-            let (at, event) = *entry;
-            self.add_event(&event, at);
+            self.add_event(&entry);
         }
     }
 
-    fn add_event(&mut self, event: &Event, at: SystemTime) {
+    fn add_own(&mut self, event: Event) {
+        self.add_event(&Occurrence {
+            at: SystemTime::now(),
+            event,
+            suppressed: 0,
+        });
+    }
+
+    fn add_event(&mut self, occurrence: &Occurrence) {
+        let Occurrence {
+            at,
+            event,
+            suppressed,
+        } = occurrence;
         self.events_in_batch += 1;
         match self.format {
-            Format::Text => text::write_line(event, at, &mut self.batch),
-            Format::Json => json::write_line(event, at, &mut self.batch),
+            Format::Text => text::write_line(event, *at, *suppressed, &mut self.batch),
+            Format::Json => json::write_line(event, *at, *suppressed, &mut self.batch),
         }
     }
 
@@ -124,7 +136,7 @@ impl Writer {
         let counted = self.events_in_batch;
         if self.unwritten > 0 {
             let count = self.unwritten;
-            self.add_event(&Event::EventsDropped { count }, SystemTime::now());
+            self.add_own(Event::EventsDropped { count });
         }
         let result = self.output.write(self.batch.as_bytes());
         // On a full disk the events are lost, but the log says so as soon as there is space again.
@@ -141,7 +153,7 @@ impl Writer {
     fn reopen(&mut self, answer: &SyncSender<io::Result<()>>) {
         let result = self.output.reopen();
         if result.is_ok() {
-            self.add_event(&Event::LogReopened {}, SystemTime::now());
+            self.add_own(Event::LogReopened {});
             let _ = self.write_batch();
         }
         // The asker may have given up waiting; one that waits has room for the answer.
