@@ -9,7 +9,7 @@ use moat_codec::{Connect, Framed, Packet, Version, frame};
 use moat_policy::{Identity, Snapshot};
 
 use crate::session::{Opening, SessionIndex};
-use crate::shard::{Arrival, Then, Topology};
+use crate::shard::{Arrival, SEARCH_MESSAGES_MAX, SEARCHES_UNDER_WAY_MAX, Then, Topology};
 use crate::{ConnId, Effects, Limits, Shard, ShardId, Time};
 
 /// Operations an input may ask for; a larger byte stands for its remainder.
@@ -338,7 +338,9 @@ fn check_session(session: &crate::session::Session, version: Version, limits: &L
     assert!(outbound.inflight.len() <= usize::from(limits.inflight_messages_max));
     assert!(outbound.queued() <= limits.queued_messages_max);
     assert!(outbound.queued_bytes() <= limits.queued_bytes_max);
-    assert!(outbound.retained.len() <= limits.retained_messages_max);
+    let under_way_max = usize::from(SEARCHES_UNDER_WAY_MAX);
+    assert!(outbound.retained.len() <= under_way_max * SEARCH_MESSAGES_MAX);
+    assert!(usize::from(outbound.searching) <= under_way_max);
     assert!(outbound.resent <= outbound.inflight.span());
     // Whoever has room for more gets it at once.
     let idle = link.out.is_empty() && link.send_quota > 0;

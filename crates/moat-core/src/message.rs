@@ -50,6 +50,20 @@ impl Message {
         }
     }
 
+    /// A message of QoS 0 without properties, of nobody.
+    #[cfg(test)]
+    pub(crate) fn of_parts(topic: &str, payload: &[u8]) -> Message {
+        Message {
+            bytes: [topic.as_bytes(), payload].concat().into_boxed_slice(),
+            topic_len: len_u32(topic.len()),
+            properties_len: 0,
+            qos: QoS::AtMostOnce,
+            retain: true,
+            expires_at: None,
+            publisher: "".into(),
+        }
+    }
+
     /// The topic name.
     #[must_use]
     pub fn topic(&self) -> &str {

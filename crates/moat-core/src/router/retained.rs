@@ -1,7 +1,11 @@
 //! The retained messages this shard owns, by level, so that a filter finds them.
 
+mod search;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+pub use search::{SearchBounds, SearchStep};
 
 use crate::{Message, Time};
 
@@ -30,9 +34,15 @@ pub struct RetainedLimits {
     pub per_identity_max: usize,
 }
 
+/// A message with its place in the order of keeping.
+struct Kept {
+    message: Arc<Message>,
+    number: u64,
+}
+
 #[derive(Default)]
 struct Level {
-    message: Option<Arc<Message>>,
+    message: Option<Kept>,
     children: BTreeMap<Box<str>, Level>,
 }
 
@@ -43,6 +53,7 @@ pub struct Retained {
     messages: usize,
     bytes: usize,
     by_identity: HashMap<Arc<str>, usize>,
+    kept_total: u64,
 }
 
 impl Retained {
@@ -62,6 +73,12 @@ impl Retained {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Messages ever kept: the number of the latest one.
+    #[must_use]
+    pub fn kept_total(&self) -> u64 {
+        self.kept_total
     }
 
     /// Keeps `message` for its topic in place of the one before; an empty payload removes that one
@@ -89,10 +106,14 @@ impl Retained {
                 None => return Ok(()),
             }
         }
-        let old = level.message.replace(Arc::clone(message));
+        self.kept_total += 1;
+        let old = level.message.replace(Kept {
+            message: Arc::clone(message),
+            number: self.kept_total,
+        });
         self.count(message);
         if let Some(old) = old {
-            self.discount(&old);
+            self.discount(&old.message);
         }
         Ok(())
     }
@@ -124,7 +145,7 @@ impl Retained {
         for name in topic.split('/') {
             level = level.children.get(name)?;
         }
-        level.message.as_ref()
+        level.message.as_ref().map(|kept| &kept.message)
     }
 
     /// Forgets the message of `topic`.
@@ -134,19 +155,19 @@ impl Retained {
         }
     }
 
-    /// Calls `found` for each message whose topic `filter` matches and that has not expired.
-    pub fn matching(&self, filter: &str, now: Time, mut found: impl FnMut(&Arc<Message>)) {
-        visit(&self.root, filter, true, &mut |message| {
-            if !message.is_expired(now) {
-                found(message);
-            }
-        });
+    /// Calls `found` for each message whose topic `filter` matches and that has not expired, without a bound: for tests.
+    pub fn matching(&self, filter: &str, now: Time, found: impl FnMut(&Arc<Message>)) {
+        let bounds = SearchBounds {
+            visits_max: usize::MAX,
+            messages_max: usize::MAX,
+        };
+        self.search(filter, None, self.kept_total, now, bounds, found);
     }
 
     /// Forgets expired messages; meant to run now and then, off the hot path.
     pub fn sweep(&mut self, now: Time) {
         let mut expired = Vec::new();
-        visit(&self.root, "#", false, &mut |message| {
+        visit_all(&self.root, &mut |message| {
             if message.is_expired(now) {
                 expired.push(Arc::clone(message));
             }
@@ -190,7 +211,7 @@ fn remove_below(level: &mut Level, topic: &str) -> Option<Arc<Message>> {
     let child = level.children.get_mut(name)?;
     let removed = match rest {
         Some(rest) => remove_below(child, rest),
-        None => child.message.take(),
+        None => child.message.take().map(|kept| kept.message),
     };
     if child.message.is_none() && child.children.is_empty() {
         level.children.remove(name);
@@ -198,49 +219,9 @@ fn remove_below(level: &mut Level, topic: &str) -> Option<Arc<Message>> {
     removed
 }
 
-/// Visits the messages that `filter` matches below `level`. With `hide_system`, a wildcard on this
-/// level passes over names that start with `$` [MQTT-4.7.2-1].
-fn visit(level: &Level, filter: &str, hide_system: bool, found: &mut impl FnMut(&Arc<Message>)) {
-    let (name, rest) = match filter.split_once('/') {
-        Some((name, rest)) => (name, Some(rest)),
-        None => (filter, None),
-    };
-    match name {
-        "#" => visit_all(level, hide_system, found),
-        "+" => {
-            for (name, child) in &level.children {
-                if !(hide_system && name.starts_with('$')) {
-                    visit_child(child, rest, found);
-                }
-            }
-        }
-        literal => {
-            if let Some(child) = level.children.get(literal) {
-                visit_child(child, rest, found);
-            }
-        }
-    }
-}
-
-fn visit_child(child: &Level, rest: Option<&str>, found: &mut impl FnMut(&Arc<Message>)) {
-    match rest {
-        None => child.message.iter().for_each(found),
-        Some(rest) => {
-            // `a/#` matches `a` itself too (4.7.1.2).
-            if rest == "#" {
-                child.message.iter().for_each(&mut *found);
-            }
-            visit(child, rest, false, found);
-        }
-    }
-}
-
-fn visit_all(level: &Level, hide_system: bool, found: &mut impl FnMut(&Arc<Message>)) {
-    for (name, child) in &level.children {
-        if hide_system && name.starts_with('$') {
-            continue;
-        }
-        child.message.iter().for_each(&mut *found);
-        visit_all(child, false, found);
+fn visit_all(level: &Level, found: &mut impl FnMut(&Arc<Message>)) {
+    for child in level.children.values() {
+        child.message.iter().for_each(|kept| found(&kept.message));
+        visit_all(child, found);
     }
 }

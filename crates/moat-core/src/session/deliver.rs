@@ -85,25 +85,15 @@ impl Session {
         }
     }
 
-    /// Owes the client retained messages of a subscription just made, up to `owed_max` in all.
-    /// Returns how many found no room: a client that subscribes again and again without reading
-    /// must not make the list grow for ever.
-    pub fn owe_retained(
-        &mut self,
-        messages: Vec<Arc<Message>>,
-        qos: QoS,
-        id: Option<NonZeroU32>,
-        owed_max: usize,
-    ) -> u64 {
+    /// Owes the client retained messages of a subscription it made.
+    pub fn owe_retained(&mut self, messages: Vec<Arc<Message>>, qos: QoS, id: Option<NonZeroU32>) {
         let owed = &mut self.outbound_mut().retained;
-        let (offered, room) = (messages.len(), owed_max.saturating_sub(owed.len()));
-        owed.extend(messages.into_iter().take(room).map(|message| Parcel {
+        owed.extend(messages.into_iter().map(|message| Parcel {
             qos: qos.min(message.qos),
             retain: true,
             ids: id.map_or(SubscriptionIdList::None, SubscriptionIdList::One),
             message,
         }));
-        offered.saturating_sub(room) as u64
     }
 
     /// Sends what waits, as far as window and out-buffer allow. Returns the numbers sent and dropped.

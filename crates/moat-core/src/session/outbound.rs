@@ -7,6 +7,7 @@ use moat_codec::{PacketId, QoS};
 
 use super::inflight::{Inflight, Parcel, Pending};
 use crate::limits::Limits;
+use crate::shard::Search;
 
 /// Bookkeeping bytes counted per queued message besides its own.
 pub const QUEUED_OVERHEAD_BYTES: usize = 64;
@@ -22,6 +23,10 @@ pub struct Outbound {
     /// Retained messages a subscription is still owed. Live messages queue behind them, so that
     /// no older value follows a newer one.
     pub retained: VecDeque<Parcel>,
+    /// Searches for retained messages that have yet to begin or to go on.
+    pub searches: VecDeque<Search>,
+    /// Searches begun, whose next part has yet to come.
+    pub searching: u16,
     queue: VecDeque<Parcel>,
     queued_bytes: usize,
     /// Messages of QoS 0 in the queue.
@@ -107,11 +112,19 @@ impl Outbound {
         (before - self.queue.len() - self.retained.len()) as u64
     }
 
+    /// Whether a search for retained messages waits for its turn.
+    #[must_use]
+    pub fn wants_search(&self) -> bool {
+        !self.searches.is_empty()
+    }
+
     /// The connection is gone: QoS 0 messages go with it, and all that is under way has to be sent
     /// again on the next one [MQTT-4.4.0-1].
     pub fn connection_lost(&mut self) {
         self.resent = 0;
         self.retain_queued(|parcel| parcel.qos != QoS::AtMostOnce);
+        self.searches
+            .retain(|search| search.wish.qos != QoS::AtMostOnce);
     }
 
     /// A new connection: what it may be owed from the last one starts from the oldest.
@@ -130,7 +143,10 @@ impl Outbound {
     /// Whether nothing at all is kept, so that the box can go.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.retained.is_empty() && self.inflight.is_empty()
+        self.queue.is_empty()
+            && self.retained.is_empty()
+            && self.searches.is_empty()
+            && self.inflight.is_empty()
     }
 }
 

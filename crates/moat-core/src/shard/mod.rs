@@ -13,12 +13,13 @@ mod policy;
 mod publish;
 mod receive;
 mod residents;
+mod search;
 mod subscribe;
 mod timers;
 mod topology;
 mod unsubscribe;
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -29,7 +30,11 @@ pub use connect::{Arrival, Refused};
 pub use peer::{PeerMessage, SessionRef};
 pub use publish::VIA_OWNER_MAX;
 pub use receive::{Pause, Received, Then};
-pub use subscribe::{RetainedWish, WAITING_SUBSCRIBES_MAX};
+pub use search::{
+    RetainedWish, SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_UNDER_WAY_MAX, Search,
+    SearchPart,
+};
+pub use subscribe::WAITING_SUBSCRIBES_MAX;
 pub use topology::{SHARDS_MAX, ShardId, Topology};
 
 use crate::counters::Counters;
@@ -53,6 +58,10 @@ pub struct Shard {
     timers: BinaryHeap<timers::Timer>,
     waiting: HashMap<u64, Vec<subscribe::WaitingSubscribe>, RandomState>,
     retained_swept: Time,
+    /// What is left of this turn's budget for looking through retained messages.
+    search_visits_left: usize,
+    /// Searches that found nothing left of it; at most [`SEARCHES_UNDER_WAY_MAX`] per session of any shard.
+    delayed_searches: VecDeque<search::Delayed>,
 }
 
 /// Sizes of one shard, for `moat status`.
@@ -83,6 +92,8 @@ impl Shard {
             timers: BinaryHeap::new(),
             waiting: HashMap::default(),
             retained_swept: Time::ZERO,
+            search_visits_left: SEARCH_VISITS_PER_TURN_MAX,
+            delayed_searches: VecDeque::new(),
         }
     }
 
@@ -145,8 +156,20 @@ impl Shard {
         self.pump(at, now, fx);
     }
 
-    /// Sends what a session is owed and marks its connection dirty if there is something to flush.
+    /// Sends what a session is owed, looks for what its subscriptions are owed next, and marks its connection dirty if there is
+    /// something to flush.
     fn pump(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+        self.send_owed(at, now, fx);
+        let wants_search = |shard: &Shard| {
+            let outbound = shard.session(at).and_then(|s| s.outbound.as_ref());
+            outbound.is_some_and(|outbound| outbound.wants_search())
+        };
+        while wants_search(self) && self.search_on(at, now, fx) {
+            self.send_owed(at, now, fx);
+        }
+    }
+
+    fn send_owed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         let residents = &mut self.residents;
         let Some(session) = residents.sessions.get_mut(at.get()) else {
             return;

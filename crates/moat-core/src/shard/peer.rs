@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::publish::retain_refused;
-use super::subscribe::RetainedWish;
+use super::search::{Search, SearchPart};
 use super::{Shard, ShardId};
 use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
@@ -57,15 +57,15 @@ pub enum PeerMessage {
     },
     /// A new subscription wants the retained messages owned by the other shard.
     RetainedWanted {
-        /// What it wants.
-        wish: RetainedWish,
+        /// What it wants, and where to go on.
+        search: Box<Search>,
         /// Whose it is.
         to: SessionRef,
     },
     /// What the other shard has retained for it.
     RetainedFound {
-        /// What was wanted.
-        wish: RetainedWish,
+        /// What is left of the search.
+        search: SearchPart,
         /// Whose it is.
         to: SessionRef,
         /// The messages.
@@ -98,15 +98,12 @@ impl Shard {
                     self.ticket_confirmed(ticket, now, fx);
                 }
             }
-            PeerMessage::RetainedWanted { wish, to } => {
-                let messages = self.retained_matching(&wish.filter, now);
-                if !messages.is_empty() {
-                    fx.tell(from, PeerMessage::RetainedFound { wish, to, messages });
-                }
-            }
-            PeerMessage::RetainedFound { wish, to, messages } => {
-                self.owe_retained(to, &wish, messages, now, fx);
-            }
+            PeerMessage::RetainedWanted { search, to } => self.search_wanted(search, to, now, fx),
+            PeerMessage::RetainedFound {
+                search,
+                to,
+                messages,
+            } => self.search_answered(to, search, messages, now, fx),
         }
     }
 

@@ -1,33 +1,21 @@
 //! SUBSCRIBE from a client, the SUBACK once every shard knows, and then the retained messages.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use moat_codec::{QoS, ReasonCode, SubAck, Subscribe, Subscription, TopicFilter, Version};
 use moat_events::Event;
 use moat_policy::Denied;
 
 use super::receive::{Next, Pause, Violation};
-use super::{PeerMessage, SessionRef, Shard, residents};
+use super::search::RetainedWish;
+use super::{PeerMessage, SessionRef, Shard};
 use crate::effects::{ConnId, Effects};
-use crate::message::Message;
 use crate::router::Applied;
 use crate::session::{SessionIndex, Subscriber, subscriptions::wants_retained};
 use crate::time::Time;
 
 /// SUBSCRIBE packets of one connection that may wait for other shards at once; more pause it.
 pub const WAITING_SUBSCRIBES_MAX: u16 = 64;
-
-/// The retained messages a new subscription is owed.
-#[derive(Clone, Debug)]
-pub struct RetainedWish {
-    /// The topic filter.
-    pub filter: Box<str>,
-    /// The maximum QoS granted.
-    pub qos: QoS,
-    /// The subscription identifier.
-    pub id: Option<NonZeroU32>,
-}
 
 /// A SUBACK to be, and what follows it.
 struct Grant {
@@ -248,93 +236,9 @@ impl Shard {
             let _written = suback.encode(version, out);
         });
         for wish in grant.retained {
-            self.fetch_retained(at, wish, now, fx);
+            self.search_retained(at, wish);
         }
         self.pump(at, now, fx);
-    }
-
-    /// Gets the retained messages of a filter from the shards that own them.
-    fn fetch_retained(
-        &mut self,
-        at: SessionIndex,
-        wish: RetainedWish,
-        now: Time,
-        fx: &mut Effects,
-    ) {
-        let Some(generation) = self.session(at).map(|session| session.generation) else {
-            return;
-        };
-        let has_wildcard = wish.filter.bytes().any(|b| b == b'+' || b == b'#');
-        let owner = self.topology.owner(&wish.filter);
-        let to = SessionRef {
-            shard: self.id,
-            session: at,
-            generation,
-        };
-        for shard in self.topology.shards() {
-            if !has_wildcard && shard != owner {
-                continue;
-            }
-            if shard == self.id {
-                let found = self.retained_matching(&wish.filter, now);
-                self.owe_retained(to, &wish, found, now, fx);
-            } else {
-                // Behind the retained messages that are under way to their owner.
-                fx.tell_last(
-                    shard,
-                    PeerMessage::RetainedWanted {
-                        wish: wish.clone(),
-                        to,
-                    },
-                );
-            }
-        }
-    }
-
-    /// The retained messages of this shard that `filter` matches.
-    pub(super) fn retained_matching(&self, filter: &str, now: Time) -> Vec<Arc<Message>> {
-        let mut found = Vec::new();
-        self.retained
-            .matching(filter, now, |message| found.push(Arc::clone(message)));
-        found
-    }
-
-    /// Retained messages found for a session of this shard [MQTT-3.3.1-8].
-    pub(super) fn owe_retained(
-        &mut self,
-        to: SessionRef,
-        wish: &RetainedWish,
-        found: Vec<Arc<Message>>,
-        now: Time,
-        fx: &mut Effects,
-    ) {
-        let found =
-            self.residents
-                .receivable(to.session, &wish.filter, found, &self.policy, &self.limits);
-        let Some(session) = self.residents.same(to.session, to.generation) else {
-            return;
-        };
-        if found.is_empty()
-            || session.link.is_none()
-            || !session.subscriptions.contains(&wish.filter)
-        {
-            return;
-        }
-        // One copy of everything there is to retain, from all shards.
-        let owed_max = self
-            .limits
-            .retained_messages_max
-            .saturating_mul(self.topology.len());
-        let dropped = session.owe_retained(found, wish.qos, wish.id, owed_max);
-        if dropped > 0 {
-            fx.events.push(residents::dropped(
-                session,
-                dropped,
-                "too many retained messages owed to a client that does not read them",
-            ));
-            self.residents.counters.messages_dropped_total += dropped;
-        }
-        self.pump(to.session, now, fx);
     }
 }
 

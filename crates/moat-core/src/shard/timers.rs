@@ -20,6 +20,9 @@ impl Shard {
     /// The earliest moment [`Shard::tick`] has something to do.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
+        if !self.delayed_searches.is_empty() {
+            return Some(Time::ZERO);
+        }
         self.timers.peek().map(|Reverse((due, ..))| *due)
     }
 
@@ -38,8 +41,9 @@ impl Shard {
         }
     }
 
-    /// Does what is due.
+    /// Does what is due. Meant to be called once per turn: it begins the budgets that turns have.
     pub fn tick(&mut self, now: Time, fx: &mut Effects) {
+        self.search_delayed(now, fx);
         while let Some(Reverse((due, at, generation))) = self.timers.peek().copied() {
             if due > now {
                 break;

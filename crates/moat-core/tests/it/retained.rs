@@ -3,6 +3,7 @@
 use moat_codec::{ReasonCode, RetainHandling};
 use moat_core::Limits;
 use moat_core::router::retained::RETAINED_OVERHEAD_BYTES;
+use moat_core::shard::{SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_UNDER_WAY_MAX};
 use moat_events::Event;
 
 use crate::harness::*;
@@ -265,20 +266,103 @@ fn live_messages_wait_behind_retained_ones() {
 
 #[test]
 fn a_client_that_asks_again_and_again_and_never_reads_is_owed_a_bounded_number() {
+    const MESSAGES: usize = 500;
     let mut world = World::new(Limits {
-        retained_messages_max: 50,
+        subscriptions_per_session_max: 2,
         ..limits()
     });
     let writer = world.client(V5, "writer");
-    for n in 0..50 {
-        world.retain(writer, &format!("t/{n:02}"), "retained", 1);
+    for n in 0..MESSAGES {
+        world.retain(writer, &format!("t/{n:03}"), "retained", 1);
     }
     let reader = world.client(V5, "reader");
-    for _ in 0..20 {
+    for _ in 0..1000 {
         world.send_subscribe(reader, &[("#", options(1))], None);
     }
     let session = world.shards[0].session(reader.at).unwrap();
-    assert!(session.outbound.as_ref().unwrap().retained.len() <= 50);
-    assert!(world.dropped() > 0);
-    assert!(!world.events("messages.dropped").is_empty());
+    let outbound = session.outbound.as_ref().unwrap();
+    assert!(outbound.retained.len() <= SEARCH_MESSAGES_MAX * usize::from(SEARCHES_UNDER_WAY_MAX));
+    assert!(outbound.searches.len() < 100);
+    // What the last one asked for comes all the same.
+    let last = read_with_ticks(&mut world, reader).split_off(MESSAGES);
+    let topics: std::collections::HashSet<_> = last.iter().map(|m| m.topic.clone()).collect();
+    assert_eq!(topics.len(), MESSAGES);
+}
+
+/// Reads and acknowledges until nothing comes in two turns; SUBACKs are passed over.
+fn read_with_ticks(world: &mut World, client: Client) -> Vec<Pub> {
+    let (mut messages, mut silent) = (Vec::new(), 0);
+    while silent < 2 {
+        let got = world.read(client);
+        silent = if got.is_empty() { silent + 1 } else { 0 };
+        for got in got {
+            if let Got::Publish(publish) = got {
+                if publish.qos == 1 {
+                    world.puback(client, publish.id);
+                }
+                messages.push(publish);
+            }
+        }
+        world.pass_millis(1);
+    }
+    messages
+}
+
+#[test]
+fn a_search_beyond_the_budget_of_a_turn_goes_on_in_the_next_one() {
+    for shards in [1, 2] {
+        let policy = std::sync::Arc::new(moat_policy::Snapshot::allow_all());
+        let mut world = World::with(
+            shards,
+            Limits {
+                retained_per_identity_max: 10_000,
+                publishes_per_sec_max: 0,
+                ..limits()
+            },
+            policy,
+        );
+        let writer = world.client(V5, "writer");
+        let messages = shards * (SEARCH_VISITS_PER_TURN_MAX * 2 + 10);
+        for n in 0..messages {
+            world.retain(writer, &format!("t/{n}"), "x", 0);
+        }
+        let reader = world.client(V5, "reader");
+        world.subscribe(reader, "+/+", 1);
+        let first = world.read_all(reader).len();
+        assert!(first <= shards * SEARCH_VISITS_PER_TURN_MAX, "{first}");
+        assert_eq!(world.shards[0].next_timeout(), Some(moat_core::Time::ZERO));
+        let rest = read_with_ticks(&mut world, reader);
+        assert_eq!(first + rest.len(), messages);
+    }
+}
+
+#[test]
+fn a_search_ends_with_its_subscription() {
+    let mut world = World::new(limits());
+    let writer = world.client(V5, "writer");
+    for n in 0..500 {
+        world.retain(writer, &format!("t/{n}"), "x", 1);
+    }
+    let reader = world.client(V5, "reader");
+    world.send_subscribe(reader, &[("#", options(1))], None);
+    world.read_one(reader);
+    let unsubscribe = [moat_codec::TopicFilter::new("#", &moat_codec::Limits::default()).unwrap()];
+    let unsubscribe = moat_codec::Unsubscribe::new(packet_id(9), &unsubscribe);
+    world.sent(reader, &moat_codec::Packet::Unsubscribe(unsubscribe));
+    let got = read_with_ticks(&mut world, reader);
+    assert!(got.len() <= SEARCH_MESSAGES_MAX, "{}", got.len());
+}
+
+#[test]
+fn a_search_at_qos_1_goes_on_with_the_next_connection() {
+    let mut world = World::new(limits());
+    let writer = world.client(V5, "writer");
+    for n in 0..300 {
+        world.retain(writer, &format!("t/{n}"), "x", 1);
+    }
+    let reader = world.lasting(V5, "reader");
+    world.send_subscribe(reader, &[("#", options(1))], None);
+    world.lose(reader);
+    let reader = world.lasting(V5, "reader");
+    assert_eq!(read_with_ticks(&mut world, reader).len(), 300);
 }
