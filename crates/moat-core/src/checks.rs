@@ -100,7 +100,7 @@ fn limits() -> Limits {
         session_expiry_secs_max: 100,
         sessions_max: 2,
         retained_messages_max: 3,
-        retained_bytes_max: 600,
+        retained_bytes_max: 4000,
         retained_per_identity_max: 2,
         out_buffer_bytes_max: 500,
         packets_per_turn_max: 16,

@@ -11,6 +11,11 @@ use crate::{Message, Time};
 
 /// Bookkeeping bytes counted per retained message besides its own.
 pub const RETAINED_OVERHEAD_BYTES: usize = 128;
+/// Bookkeeping bytes counted per level of the tree, besides its name.
+pub const RETAINED_LEVEL_BYTES: usize = 160;
+/// Bookkeeping bytes counted per level that has levels below it: a topic of many levels that it shares with nobody costs far more than
+/// its bytes.
+pub const RETAINED_BRANCH_BYTES: usize = 520;
 
 /// Why a retained message was not kept. The message itself is still delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +57,9 @@ pub struct Retained {
     root: Level,
     messages: usize,
     bytes: usize,
+    /// Levels of the tree, the root not counted, and those of them, the root counted, that have others below them.
+    levels: usize,
+    branches: usize,
     by_identity: HashMap<Arc<str>, usize>,
     kept_total: u64,
 }
@@ -72,7 +80,7 @@ impl Retained {
     /// Bytes kept, bookkeeping included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + tree_bytes(self.levels, self.branches)
     }
 
     /// Messages ever kept: the number of the latest one.
@@ -99,6 +107,8 @@ impl Retained {
         let mut level = &mut self.root;
         for name in message.topic().split('/') {
             if !level.children.contains_key(name) {
+                self.levels += 1;
+                self.branches += usize::from(level.children.is_empty());
                 level.children.insert(name.into(), Level::default());
             }
             match level.children.get_mut(name) {
@@ -122,7 +132,8 @@ impl Retained {
     fn admit(&self, message: &Message, limits: &RetainedLimits) -> Result<(), RetainRefusal> {
         let old = self.find(message.topic());
         let others = self.messages - usize::from(old.is_some());
-        let other_bytes = self.bytes - old.map_or(0, |m| weight(m));
+        let other_bytes =
+            self.bytes() - old.map_or(0, |m| weight(m)) + self.missing(message.topic());
         let of_identity = self
             .by_identity
             .get(&message.publisher)
@@ -140,6 +151,22 @@ impl Retained {
         }
     }
 
+    /// Bytes of bookkeeping that `topic` adds to the tree.
+    fn missing(&self, topic: &str) -> usize {
+        let (mut level, mut names) = (&self.root, topic.split('/'));
+        while let Some(name) = names.next() {
+            match level.children.get(name) {
+                Some(child) => level = child,
+                None => {
+                    let below = names.count();
+                    let branches = below + usize::from(level.children.is_empty());
+                    return tree_bytes(below + 1, branches);
+                }
+            }
+        }
+        0
+    }
+
     fn find(&self, topic: &str) -> Option<&Arc<Message>> {
         let mut level = &self.root;
         for name in topic.split('/') {
@@ -150,7 +177,10 @@ impl Retained {
 
     /// Forgets the message of `topic`.
     pub fn remove(&mut self, topic: &str) {
-        if let Some(old) = remove_below(&mut self.root, topic) {
+        let mut gone = Gone::default();
+        if let Some(old) = remove_below(&mut self.root, topic, &mut gone) {
+            self.levels -= gone.levels;
+            self.branches -= gone.branches;
             self.discount(&old);
         }
     }
@@ -202,19 +232,32 @@ fn weight(message: &Message) -> usize {
     message.weight() + RETAINED_OVERHEAD_BYTES
 }
 
+fn tree_bytes(levels: usize, branches: usize) -> usize {
+    levels * RETAINED_LEVEL_BYTES + branches * RETAINED_BRANCH_BYTES
+}
+
+/// Levels that went with a message.
+#[derive(Default)]
+struct Gone {
+    levels: usize,
+    branches: usize,
+}
+
 /// Removes the message at `topic` and every level that only led to it.
-fn remove_below(level: &mut Level, topic: &str) -> Option<Arc<Message>> {
+fn remove_below(level: &mut Level, topic: &str, gone: &mut Gone) -> Option<Arc<Message>> {
     let (name, rest) = match topic.split_once('/') {
         Some((name, rest)) => (name, Some(rest)),
         None => (topic, None),
     };
     let child = level.children.get_mut(name)?;
     let removed = match rest {
-        Some(rest) => remove_below(child, rest),
+        Some(rest) => remove_below(child, rest, gone),
         None => child.message.take().map(|kept| kept.message),
     };
     if child.message.is_none() && child.children.is_empty() {
         level.children.remove(name);
+        gone.levels += 1;
+        gone.branches += usize::from(level.children.is_empty());
     }
     removed
 }

@@ -2,7 +2,9 @@
 
 use moat_codec::{ReasonCode, RetainHandling};
 use moat_core::Limits;
-use moat_core::router::retained::RETAINED_OVERHEAD_BYTES;
+use moat_core::router::retained::{
+    RETAINED_BRANCH_BYTES, RETAINED_LEVEL_BYTES, RETAINED_OVERHEAD_BYTES,
+};
 use moat_core::shard::{SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_UNDER_WAY_MAX};
 use moat_events::Event;
 
@@ -198,9 +200,9 @@ fn retained_messages_max_refuses_to_keep_but_delivers() {
 
 #[test]
 fn retained_bytes_max_counts_topic_payload_and_bookkeeping() {
-    let one = 1 + 10 + RETAINED_OVERHEAD_BYTES;
+    let one = 1 + 10 + RETAINED_OVERHEAD_BYTES + RETAINED_LEVEL_BYTES;
     let mut world = World::new(Limits {
-        retained_bytes_max: 2 * one,
+        retained_bytes_max: 2 * one + RETAINED_BRANCH_BYTES,
         ..limits()
     });
     let client = world.client(V5, "client");
@@ -216,6 +218,22 @@ fn retained_bytes_max_counts_topic_payload_and_bookkeeping() {
         ["0123456789"],
         "the one before stays"
     );
+}
+
+#[test]
+fn retained_bytes_max_counts_the_levels_of_a_topic() {
+    let mut world = World::new(Limits {
+        retained_bytes_max: 20 << 10,
+        ..limits()
+    });
+    let client = world.client(V5, "client");
+    for n in 0..10 {
+        world.retain(client, &format!("{n}/a/b/c/d/e/f/g/h"), "x", 0);
+    }
+    // Ten such topics take about 60 KB of tree, and less than 2 KB of bytes.
+    let kept = world.shards[0].sizes().retained_messages;
+    assert!((2..=4).contains(&kept), "{kept}");
+    assert_eq!(world.events("retain.refused").len(), 10 - kept);
 }
 
 #[test]

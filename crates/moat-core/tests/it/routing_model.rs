@@ -1,10 +1,13 @@
 //! Trie, retained messages, window and rate against the simplest thing that does the same.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use moat_codec::{PacketId, Publish, QoS, Resolved, TopicName};
-use moat_core::router::retained::{RETAINED_OVERHEAD_BYTES, RetainedLimits};
+use moat_core::router::retained::{
+    RETAINED_BRANCH_BYTES, RETAINED_LEVEL_BYTES, RETAINED_OVERHEAD_BYTES, RetainedLimits,
+};
 use moat_core::router::{Entry, Retained, Trie};
 use moat_core::session::inflight::{
     Inflight, Parcel, Pending, SubscriptionIdList, WINDOW_SPAN_FACTOR,
@@ -139,6 +142,19 @@ proptest! {
 
 // --- retained ---
 
+/// What the tree of these messages counts besides them: each beginning of a topic is a level, and a branch if it leads on.
+fn tree_bytes<'m>(messages: impl Iterator<Item = &'m Arc<Message>>) -> usize {
+    let (mut levels, mut branches) = (BTreeSet::new(), BTreeSet::new());
+    for message in messages {
+        let names: Vec<&str> = message.topic().split('/').collect();
+        for depth in 0..names.len() {
+            branches.insert(names[..depth].to_vec());
+            levels.insert(names[..=depth].to_vec());
+        }
+    }
+    levels.len() * RETAINED_LEVEL_BYTES + branches.len() * RETAINED_BRANCH_BYTES
+}
+
 fn kept(
     topic: &str,
     payload: &str,
@@ -204,7 +220,7 @@ proptest! {
         keepings in keepings(),
         messages_max in 1..8_usize,
         per_identity_max in 1..6_usize,
-        bytes_max in 100..1500_usize,
+        bytes_max in 100..8000_usize,
     ) {
         let limits = RetainedLimits { messages_max, bytes_max, per_identity_max };
         let (mut retained, mut now) = (Retained::default(), Time::from_millis(1));
@@ -216,9 +232,15 @@ proptest! {
                     let message = kept(&topic, &payload, publisher, expiry_secs, now);
                     let others: Vec<Arc<Message>> =
                         list.iter().filter(|m| m.topic() != topic).cloned().collect();
+                    // The tree still has the levels of the message that is replaced.
+                    let bytes_with = |list: &[Arc<Message>], message: &Arc<Message>| {
+                        tree_bytes(list.iter().chain([message]))
+                            + others.iter().map(|m| weight(m)).sum::<usize>()
+                            + weight(message)
+                    };
                     let fits = payload.is_empty()
                         || (others.len() < messages_max
-                            && others.iter().map(|m| weight(m)).sum::<usize>() + weight(&message) <= bytes_max
+                            && bytes_with(&list, &message) <= bytes_max
                             && others.iter().filter(|m| &*m.publisher == publisher).count() < per_identity_max);
                     prop_assert_eq!(retained.set(&message, &limits).is_ok(), fits);
                     if fits {
@@ -247,7 +269,10 @@ proptest! {
                 }
             }
             prop_assert_eq!(retained.len(), list.len());
-            prop_assert_eq!(retained.bytes(), list.iter().map(|m| weight(m)).sum::<usize>());
+            prop_assert_eq!(
+                retained.bytes(),
+                list.iter().map(|m| weight(m)).sum::<usize>() + tree_bytes(list.iter())
+            );
         }
     }
 }
