@@ -60,6 +60,9 @@ section! {
         publishes_per_sec_max: NonZeroU32 = n(100) => Kind::Count { min: 1, max: COUNT_MAX }, example "1000";
         /// The most messages one client publishes at once before the average counts.
         publish_burst_max: NonZeroU32 = n(1000) => Kind::Count { min: 1, max: COUNT_MAX }, example "5000";
+        /// The most filters one client subscribes to and unsubscribes from per second on average, after ten seconds' worth at once. A faster one
+        /// is slowed down: the broker stops reading from it.
+        filters_per_sec_max: NonZeroU32 = n(100) => Kind::Count { min: 1, max: COUNT_MAX }, example "1000";
         /// The longest keep alive, so that a dead connection is noticed. A client of MQTT 5.0 is told to use it, one of 3.x that asks for more
         /// or none is closed after one and a half times this silence.
         keep_alive_secs_max: NonZeroU16 = n(300) => Kind::Secs { min: 1, max: 65_535 }, example "\"20 m\"";
@@ -112,6 +115,7 @@ impl Limits {
             subscriptions_per_session_max: n(100_000),
             publishes_per_sec_max: n(COUNT_MAX),
             publish_burst_max: n(COUNT_MAX),
+            filters_per_sec_max: n(COUNT_MAX),
             keep_alive_secs_max: n(65_535),
             session_expiry_secs_max: u32::MAX,
             sessions_max: n(1_000_000),

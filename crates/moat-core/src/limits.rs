@@ -17,6 +17,8 @@ pub struct Limits {
     pub publishes_per_sec_max: u32,
     /// Publishes a connection may send in one burst.
     pub publish_burst_max: u32,
+    /// Filters per second that one connection subscribes to and unsubscribes from, 0 for no limit.
+    pub filters_per_sec_max: u32,
     /// Longest keep alive, in seconds.
     pub keep_alive_secs_max: u16,
     /// Longest session expiry interval, in seconds.
@@ -42,7 +44,16 @@ pub struct Limits {
 /// Bytes of answers that may wait for a client besides its messages.
 pub const UNSENT_ANSWER_BYTES_MAX: usize = 64 << 10;
 
+/// Seconds of [`Limits::filters_per_sec_max`] that a connection may use at once: a client subscribes when it connects.
+pub const FILTER_BURST_SECS: u32 = 10;
+
 impl Limits {
+    /// Filters that a connection may take and leave in one burst.
+    #[must_use]
+    pub fn filter_burst_max(&self) -> u32 {
+        self.filters_per_sec_max.saturating_mul(FILTER_BURST_SECS)
+    }
+
     /// Unsent bytes of one connection from which on nothing more is read from it: its messages stop
     /// at `out_buffer_bytes_max`, one of them crosses that mark, and the rest are answers.
     #[must_use]
@@ -61,6 +72,7 @@ impl Default for Limits {
             subscriptions_per_session_max: 100,
             publishes_per_sec_max: 100,
             publish_burst_max: 1000,
+            filters_per_sec_max: 100,
             keep_alive_secs_max: 300,
             session_expiry_secs_max: 7 * 24 * 3600,
             sessions_max: 100_000,

@@ -256,6 +256,16 @@ events! {
         address: SocketAddr,
     }
 
+    /// A client subscribes and unsubscribes faster than it may and is slowed down.
+    SubscribeRateExceeded = "subscribe.rate_exceeded", Warning, unaudited {
+        /// The identity of the client.
+        identity: String,
+        /// The client id.
+        client_id: String,
+        /// The address of the peer.
+        address: SocketAddr,
+    }
+
     /// A file was read again and is in force.
     ReloadSucceeded = "reload.succeeded", Notice, audited {
         /// What was read: `policy`, `certificates` or `users`.

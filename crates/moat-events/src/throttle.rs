@@ -26,6 +26,7 @@ pub const THROTTLED: &[&str] = &[
     "protocol.violation",
     "messages.dropped",
     "publish.rate_exceeded",
+    "subscribe.rate_exceeded",
 ];
 
 const INTERVAL_MILLIS: u64 = 1000 / THROTTLED_PER_SEC_MAX;

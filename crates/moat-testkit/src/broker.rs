@@ -229,7 +229,11 @@ impl TestBroker {
     pub fn builder() -> Builder {
         Builder {
             shards: 1,
-            limits: Limits::default(),
+            limits: Limits {
+                // Large UNSUBSCRIBEs are what tests fill buffers with; that rate has tests of its own.
+                filters_per_sec_max: 0,
+                ..Limits::default()
+            },
             admission: AdmissionLimits {
                 connections_max: 1000,
                 new_address_connections_reserve: 0,

@@ -13,6 +13,7 @@ pub(crate) fn core(limits: &Limits) -> moat_core::Limits {
         subscriptions_per_session_max: limits.subscriptions_per_session_max.get(),
         publishes_per_sec_max: limits.publishes_per_sec_max.get(),
         publish_burst_max: limits.publish_burst_max.get(),
+        filters_per_sec_max: limits.filters_per_sec_max.get(),
         keep_alive_secs_max: limits.keep_alive_secs_max.get(),
         session_expiry_secs_max: limits.session_expiry_secs_max,
         sessions_max: limits.sessions_max.get(),

@@ -9,11 +9,17 @@ use crate::inbox::Envelope;
 
 /// Envelopes handled per turn, so that a busy neighbour does not starve this shard's clients.
 const ENVELOPES_PER_TURN_MAX: usize = 1024;
+/// Work that envelopes may cause per turn, in the units of [`moat_core::Shard::work_total`]; the one at hand is finished.
+const ENVELOPE_WORK_PER_TURN_MAX: u64 = 32_768;
 
 impl EventLoop {
     /// Handles what has come, at most a turn's worth; the rest keeps the next poll from sleeping.
     pub(super) fn drain_inbox(&mut self) {
+        let until = self.shard.work_total() + ENVELOPE_WORK_PER_TURN_MAX;
         for _ in 0..ENVELOPES_PER_TURN_MAX {
+            if self.shard.work_total() >= until {
+                return;
+            }
             let Some(envelope) = self.inbox.receive() else {
                 return;
             };

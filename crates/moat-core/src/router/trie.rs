@@ -147,15 +147,17 @@ impl<V: Entry> Trie<V> {
 
     /// Calls `found` for each entry whose filter matches `topic` [MQTT-4.7.1-1..4].
     ///
-    /// A wildcard on the first level does not match a topic that starts with `$` [MQTT-4.7.2-1].
-    pub fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a V)) {
+    /// A wildcard on the first level does not match a topic that starts with `$` [MQTT-4.7.2-1]. Returns how many nodes were
+    /// looked at: what it cost.
+    pub fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a V)) -> usize {
         let hash = self.hasher.hash_one(topic);
         if let Some(exact) = self.exact.find(hash, |e| *e.filter == *topic) {
             exact.entries.iter().for_each(&mut found);
         }
-        if self.wildcards > 0 {
-            self.walk(ROOT, Some(topic), topic.starts_with('$'), &mut found);
+        if self.wildcards == 0 {
+            return 1;
         }
+        1 + self.walk(ROOT, Some(topic), topic.starts_with('$'), &mut found)
     }
 
     /// One level of the walk. `rest` is what is left of the topic, `None` past its last level.
@@ -167,7 +169,7 @@ impl<V: Entry> Trie<V> {
         rest: Option<&str>,
         system: bool,
         found: &mut impl FnMut(&'a V),
-    ) {
+    ) -> usize {
         let node = &self.nodes[at as usize];
         let hidden = system && at == ROOT;
         if !hidden {
@@ -175,18 +177,20 @@ impl<V: Entry> Trie<V> {
         }
         let Some(rest) = rest else {
             node.here.iter().for_each(found);
-            return;
+            return 1;
         };
         let (level, rest) = match rest.split_once('/') {
             Some((level, rest)) => (level, Some(rest)),
             None => (rest, None),
         };
+        let mut visits = 1;
         if let (Some(plus), false) = (node.plus, hidden) {
-            self.walk(plus, rest, system, found);
+            visits += self.walk(plus, rest, system, found);
         }
         if let Some(child) = self.child(at, level) {
-            self.walk(child, rest, system, found);
+            visits += self.walk(child, rest, system, found);
         }
+        visits
     }
 
     fn insert_exact(&mut self, filter: &str, entry: V) -> Option<V> {

@@ -34,6 +34,8 @@ pub struct Link {
     pub last_received: Time,
     /// How often it may publish.
     pub rate: PublishRate,
+    /// How often it may subscribe and unsubscribe, counted in filters.
+    pub filter_rate: PublishRate,
     /// SUBSCRIBE packets whose SUBACK waits for other shards.
     pub waiting_subscribes: u16,
     /// The session expiry the CONNECT asked for; 0 may not be raised by DISCONNECT.

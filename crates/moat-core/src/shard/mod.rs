@@ -135,6 +135,12 @@ impl Shard {
         &mut self.residents.pool
     }
 
+    /// What has been done so far, in units of roughly 100 ns: a driver ends a part of its turn when this has grown enough.
+    #[must_use]
+    pub fn work_total(&self) -> u64 {
+        self.residents.work
+    }
+
     /// Running totals.
     #[must_use]
     pub fn counters(&self) -> Counters {

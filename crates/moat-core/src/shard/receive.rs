@@ -15,6 +15,12 @@ use crate::time::Time;
 /// [`Limits::unsent_bytes_max`]: crate::Limits::unsent_bytes_max
 const UNREAD_PAUSE_MILLIS: u64 = 100;
 
+/// What handling a packet costs at least, in the units of [`Shard::work_total`]. What it costs beyond that is added where it arises: per node
+/// of the routing looked at and per receiver 1, per filter of a SUBSCRIBE or UNSUBSCRIBE [`FILTER_WORK`].
+const PACKET_WORK: u64 = 16;
+/// What taking or leaving one filter costs.
+pub(super) const FILTER_WORK: u64 = 16;
+
 /// What [`Shard::receive`] made of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Received {
@@ -108,7 +114,10 @@ impl Shard {
             };
         }
         let mut consumed = 0;
-        for _ in 0..self.limits.packets_per_turn_max {
+        let budget = u64::from(self.limits.packets_per_turn_max) * PACKET_WORK;
+        let until = self.residents.work + budget;
+        while self.residents.work < until {
+            self.residents.work += PACKET_WORK;
             let rest = &input[consumed..];
             let next = match frame(rest, &self.limits.packet) {
                 Ok(Framed::Incomplete { need }) => {
@@ -169,7 +178,7 @@ impl Shard {
             Packet::PubRel(ack) => self.on_pubrel(at, &ack, fx),
             Packet::PubComp(ack) => self.on_pubcomp(at, &ack, now, fx),
             Packet::Subscribe(subscribe) => self.on_subscribe(at, &subscribe, now, fx),
-            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, fx),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, now, fx),
             Packet::PingReq => {
                 self.say(at, fx, |version, out| {
                     // [MQTT-3.12.4-1]; two bytes cannot fail to encode.

@@ -34,6 +34,8 @@ pub(super) struct Residents {
     pub(super) subscriptions: Trie<Subscriber>,
     /// Running totals.
     pub(super) counters: Counters,
+    /// What has been done so far, in units of about 100 ns: for the budgets of turns.
+    pub(super) work: u64,
     /// Buffers for connections that have something to say.
     pub(super) pool: BufferPool,
     by_key: HashTable<SessionIndex>,
@@ -49,6 +51,7 @@ impl Default for Residents {
             sessions: slab::Slab::new(),
             subscriptions: Trie::default(),
             counters: Counters::default(),
+            work: 0,
             pool: BufferPool::default(),
             by_key: HashTable::new(),
             hasher: RandomState::new(),
@@ -119,6 +122,7 @@ impl Residents {
         self.choose(message, from, policy, limits);
         let mut targets = std::mem::take(&mut self.targets);
         let chosen = targets.len();
+        self.work += chosen as u64;
         for target in targets.drain(..) {
             self.deliver_to(&target, message, limits, fx);
         }
@@ -135,7 +139,7 @@ impl Residents {
     ) {
         self.fan_outs += 1;
         let (fan_out, sessions, targets) = (self.fan_outs, &mut self.sessions, &mut self.targets);
-        self.subscriptions.matches(message.topic(), |subscriber| {
+        let visits = self.subscriptions.matches(message.topic(), |subscriber| {
             if subscriber.no_local && from == Some(subscriber.session) {
                 return;
             }
@@ -166,6 +170,7 @@ impl Residents {
                 ids,
             });
         });
+        self.work += visits as u64;
     }
 
     fn deliver_to(

@@ -6,7 +6,7 @@ use moat_codec::{QoS, ReasonCode, SubAck, Subscribe, Subscription, TopicFilter, 
 use moat_events::Event;
 use moat_policy::Denied;
 
-use super::receive::{Next, Pause, Violation};
+use super::receive::{FILTER_WORK, Next, Pause, Violation};
 use super::search::RetainedWish;
 use super::{PeerMessage, SessionRef, Shard};
 use crate::effects::{ConnId, Effects};
@@ -50,6 +50,9 @@ impl Shard {
             return Ok(Next::Pause(Pause::Peers));
         }
         let version = link.version;
+        if let Some(pause) = self.over_filter_rate(at, subscribe.filters().count(), now, fx) {
+            return Ok(Next::Pause(pause));
+        }
         let mut grant = Grant {
             packet_id: subscribe.packet_id,
             reasons: Vec::new(),
@@ -79,6 +82,36 @@ impl Shard {
             Some(ticket) => self.wait_for_peers(at, ticket, tickets, grant),
         }
         Ok(Next::Continue)
+    }
+
+    /// Takes a token per filter of the connection's rate; over it, the connection is not read.
+    pub(super) fn over_filter_rate(
+        &mut self,
+        at: SessionIndex,
+        filters: usize,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Option<Pause> {
+        self.residents.work += filters as u64 * FILTER_WORK;
+        let count = u32::try_from(filters).unwrap_or(u32::MAX);
+        let (per_sec, burst) = (
+            self.limits.filters_per_sec_max,
+            self.limits.filter_burst_max(),
+        );
+        let session = self.residents.sessions.get_mut(at.get())?;
+        let link = session.link.as_deref_mut()?;
+        let until = link
+            .filter_rate
+            .take_many(count, per_sec, burst, now)
+            .err()?;
+        if !std::mem::replace(&mut link.filter_rate.reported, true) {
+            fx.events.push(Event::SubscribeRateExceeded {
+                identity: session.identity.name.to_string(),
+                client_id: session.client_id.to_string(),
+                address: link.address,
+            });
+        }
+        Some(Pause::Until(until))
     }
 
     fn subscribe_one(

@@ -6,6 +6,7 @@ use super::receive::{Next, Violation};
 use super::{PeerMessage, Shard};
 use crate::effects::Effects;
 use crate::session::SessionIndex;
+use crate::time::Time;
 
 impl Shard {
     /// Handles an UNSUBSCRIBE [MQTT-3.10.4-1], [MQTT-3.10.4-4].
@@ -13,8 +14,12 @@ impl Shard {
         &mut self,
         at: SessionIndex,
         unsubscribe: &Unsubscribe<'_>,
+        now: Time,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
+        if let Some(pause) = self.over_filter_rate(at, unsubscribe.filters().count(), now, fx) {
+            return Ok(Next::Pause(pause));
+        }
         let mut reasons = Vec::new();
         for filter in unsubscribe.filters() {
             let existed = self.remove_subscription(at, filter.as_str(), fx);

@@ -485,3 +485,51 @@ fn a_pause_never_ends_in_the_past() {
     let until = rate.take(u32::MAX, 1, Time::ZERO).unwrap_err();
     assert!(until > Time::ZERO);
 }
+
+#[test]
+fn filters_per_sec_max_pauses_after_ten_seconds_worth_and_goes_on_in_time() {
+    let mut world = World::new(Limits {
+        filters_per_sec_max: 2,
+        subscriptions_per_session_max: 1000,
+        ..limits()
+    });
+    let client = world.client(V5, "client");
+    for n in 0..10 {
+        world.subscribe(client, &format!("a/{n}"), 0);
+        world.unsubscribe(client, &format!("a/{n}"));
+    }
+    let filter = [moat_codec::TopicFilter::new("b", &moat_codec::Limits::default()).unwrap()];
+    let unsubscribe = moat_codec::Unsubscribe::new(packet_id(9), &filter);
+    let bytes = encode(&Packet::Unsubscribe(unsubscribe), V5);
+    let until = world.now.plus_millis(500);
+    let paused = Then::Pause(moat_core::shard::Pause::Until(until));
+    assert_eq!(world.send_raw(client, &bytes), paused);
+    assert_eq!(world.events("subscribe.rate_exceeded").len(), 1);
+    world.pass_millis(500);
+    assert!(matches!(world.resume(client), Then::NeedMore(_)));
+    assert_eq!(world.read(client).len(), 1);
+}
+
+#[test]
+fn a_turn_is_over_sooner_when_its_packets_cost_more() {
+    let mut world = World::new(Limits {
+        packets_per_turn_max: 10,
+        filters_per_sec_max: 0,
+        ..limits()
+    });
+    let client = world.client(V5, "client");
+    let names: Vec<String> = (0..30).map(|n| format!("f/{n}")).collect();
+    let codec = moat_codec::Limits::default();
+    let filters: Vec<_> = names
+        .iter()
+        .map(|name| moat_codec::TopicFilter::new(name, &codec).unwrap())
+        .collect();
+    let unsubscribe = moat_codec::Unsubscribe::new(packet_id(9), &filters);
+    let bytes = encode(&Packet::Unsubscribe(unsubscribe), V5).repeat(3);
+    // Each costs more than the ten packets of a turn.
+    assert_eq!(world.send_raw(client, &bytes), Then::Budget);
+    assert_eq!(world.read(client).len(), 1);
+    assert_eq!(world.resume(client), Then::Budget);
+    assert_eq!(world.resume(client), Then::Budget);
+    assert_eq!(world.read(client).len(), 2);
+}
