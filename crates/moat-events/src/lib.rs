@@ -19,6 +19,6 @@ mod writer;
 
 pub use catalogue::{EventMeta, FieldMeta, Level, UnknownLevel, Value};
 pub use log::{Destination, EventLog, EventLogHandle, Format, Options};
-pub use sender::{COLLECTED_EVENTS_MAX, EVENT_QUEUE_MAX, EventSender};
+pub use sender::{COLLECTED_EVENTS_MAX, EVENT_QUEUE_BYTES_MAX, EVENT_QUEUE_MAX, EventSender};
 pub use table::{CATALOGUE, Event};
 pub use throttle::{THROTTLED, THROTTLED_BURST_MAX, THROTTLED_PER_SEC_MAX};

@@ -82,6 +82,7 @@ impl EventLog {
             entries,
             dropped: AtomicU64::new(0),
             level: options.level,
+            bytes: Arc::default(),
             throttle: Throttle::new(),
         });
         // The writer holds the queue weakly: once every sender is gone its receiver ends, and it with it.

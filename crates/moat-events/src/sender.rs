@@ -2,16 +2,22 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::SystemTime;
 
-use crate::catalogue::Level;
+use crate::catalogue::{Level, Value};
 use crate::table::Event;
 use crate::throttle::Throttle;
 
 /// The most events that wait for the writer. More are dropped and counted.
 pub const EVENT_QUEUE_MAX: usize = 65_536;
+
+/// The most bytes of events that wait for the writer. More are dropped and counted.
+pub const EVENT_QUEUE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes counted per waiting event besides its texts: itself, and what the allocator adds.
+const EVENT_OVERHEAD_BYTES: usize = size_of::<Occurrence>() + 64;
 
 /// The most events a test can leave unread with [`EventSender::collect`]. More are dropped.
 pub const COLLECTED_EVENTS_MAX: usize = 16_384;
@@ -37,6 +43,8 @@ pub(crate) struct Queue {
     pub(crate) entries: SyncSender<Entry>,
     /// Events lost since the writer last said so.
     pub(crate) dropped: AtomicU64,
+    /// Bytes of the events that wait.
+    pub(crate) bytes: Arc<AtomicUsize>,
     /// Events above this level are not queued.
     pub(crate) level: Level,
     /// Holds back what a hostile client causes too often.
@@ -57,6 +65,45 @@ pub(crate) struct Occurrence {
     pub(crate) event: Event,
     /// Events of the same kind held back since the last one that was written.
     pub(crate) suppressed: u64,
+    /// Its place in the bytes of the queue.
+    pub(crate) _charge: Charge,
+}
+
+/// Bytes of the queue that are given back when the event has been written.
+pub(crate) struct Charge {
+    queue: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Takes the room for an event, if there is that much.
+    fn take(queue: &Arc<AtomicUsize>, event: &Event) -> Option<Self> {
+        let texts = event.fields().map(|(_, value)| match value {
+            Value::Text(text) => text.len(),
+            _ => 0,
+        });
+        let bytes = EVENT_OVERHEAD_BYTES + texts.sum::<usize>();
+        let charge = Self {
+            queue: Arc::clone(queue),
+            bytes,
+        };
+        let before = queue.fetch_add(bytes, Ordering::Relaxed);
+        (before + bytes <= EVENT_QUEUE_BYTES_MAX).then_some(charge)
+    }
+
+    /// For an event that never waits.
+    pub(crate) fn none() -> Self {
+        Self {
+            queue: Arc::default(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.queue.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl EventSender {
@@ -109,20 +156,27 @@ impl Queue {
         let Some(suppressed) = self.throttle.admit(meta.id) else {
             return;
         };
+        let Some(charge) = Charge::take(&self.bytes, &event) else {
+            self.lost(meta.id, suppressed);
+            return;
+        };
         let entry = Entry::Event(Box::new(Occurrence {
             at: SystemTime::now(),
             event,
             suppressed,
+            _charge: charge,
         }));
         match self.entries.try_send(entry) {
             Ok(()) => {}
             // After the stop of the log nobody is left to tell.
             Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                self.throttle.give_back(meta.id, suppressed);
-            }
+            Err(TrySendError::Full(_)) => self.lost(meta.id, suppressed),
         }
+    }
+
+    fn lost(&self, id: &'static str, suppressed: u64) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.throttle.give_back(id, suppressed);
     }
 }
 
@@ -148,22 +202,41 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
+        let (entries, receiver) = sync_channel(5);
+        let (queue, sender) = in_front_of(entries);
+        for _ in 0..7 {
+            sender.send(Event::ServerStopped {});
+        }
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 2);
+        assert_eq!(receiver.try_iter().count(), 5);
+    }
+
+    #[test]
+    fn a_queue_holds_a_bounded_number_of_bytes_and_what_is_written_makes_room() {
         let (entries, receiver) = sync_channel(EVENT_QUEUE_MAX);
+        let (queue, sender) = in_front_of(entries);
+        let long = "x".repeat(64 << 10);
+        let fits = EVENT_QUEUE_BYTES_MAX / (long.len() + EVENT_OVERHEAD_BYTES);
+        for _ in 0..fits + 3 {
+            sender.send(reloaded(&long));
+        }
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
+        drop(receiver.try_recv().unwrap());
+        sender.send(reloaded(&long));
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 3);
+        assert_eq!(receiver.try_iter().count(), fits);
+        assert_eq!(queue.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    fn in_front_of(entries: SyncSender<Entry>) -> (Arc<Queue>, EventSender) {
         let queue = Arc::new(Queue {
             entries,
             dropped: AtomicU64::new(0),
             level: Level::Info,
+            bytes: Arc::default(),
             throttle: Throttle::new(),
         });
-        let sender = EventSender::queue(Arc::clone(&queue));
-        for _ in 0..EVENT_QUEUE_MAX {
-            sender.send(Event::ServerStopped {});
-        }
-        assert_eq!(queue.dropped.load(Ordering::Relaxed), 0);
-        sender.send(reloaded("lost"));
-        sender.send(reloaded("lost"));
-        assert_eq!(queue.dropped.load(Ordering::Relaxed), 2);
-        drop(receiver);
+        (Arc::clone(&queue), EventSender::queue(queue))
     }
 
     #[test]
@@ -173,6 +246,7 @@ mod tests {
             entries,
             dropped: AtomicU64::new(0),
             level: Level::Error,
+            bytes: Arc::default(),
             throttle: Throttle::new(),
         };
         let sender = EventSender::queue(Arc::new(queue));
@@ -186,13 +260,7 @@ mod tests {
     #[test]
     fn a_flood_of_refusals_is_held_back_before_the_queue() {
         let (entries, receiver) = sync_channel(EVENT_QUEUE_MAX);
-        let queue = Arc::new(Queue {
-            entries,
-            dropped: AtomicU64::new(0),
-            level: Level::Info,
-            throttle: Throttle::new(),
-        });
-        let sender = EventSender::queue(Arc::clone(&queue));
+        let (queue, sender) = in_front_of(entries);
         for port in 1..=60_000 {
             sender.send(Event::ConnectionRefused {
                 address: ([127, 0, 0, 1], port).into(),

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::SystemTime;
 
 use crate::log::{Destination, Format, Request};
-use crate::sender::{Entry, Occurrence, Queue};
+use crate::sender::{Charge, Entry, Occurrence, Queue};
 use crate::table::Event;
 use crate::{json, text};
 
@@ -110,6 +110,7 @@ impl Writer {
             at: SystemTime::now(),
             event,
             suppressed: 0,
+            _charge: Charge::none(),
         });
     }
 
@@ -118,6 +119,7 @@ impl Writer {
             at,
             event,
             suppressed,
+            ..
         } = occurrence;
         self.events_in_batch += 1;
         match self.format {
