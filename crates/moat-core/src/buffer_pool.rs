@@ -5,23 +5,33 @@ pub const POOLED_BUFFERS_MAX: usize = 1024;
 /// A buffer that grew past this many bytes is freed instead of kept.
 pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes of all buffers kept.
+pub const POOLED_BYTES_MAX: usize = 4 << 20;
+
 /// A stack of empty buffers. An idle connection holds none, so memory follows traffic.
 #[derive(Default)]
 pub struct BufferPool {
     free: Vec<Vec<u8>>,
+    bytes: usize,
 }
 
 impl BufferPool {
     /// An empty buffer, with the capacity of its last use.
     pub fn take(&mut self) -> Vec<u8> {
-        self.free.pop().unwrap_or_default()
+        let buffer = self.free.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
     }
 
     /// Takes a buffer back; its content is gone.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
-        let fits = buffer.capacity() > 0 && buffer.capacity() <= POOLED_BUFFER_BYTES_MAX;
-        if fits && self.free.len() < POOLED_BUFFERS_MAX {
+        let bytes = buffer.capacity();
+        let fits = bytes > 0 && bytes <= POOLED_BUFFER_BYTES_MAX;
+        let has_room =
+            self.free.len() < POOLED_BUFFERS_MAX && self.bytes + bytes <= POOLED_BYTES_MAX;
+        if fits && has_room {
             buffer.clear();
+            self.bytes += bytes;
             self.free.push(buffer);
         }
     }
@@ -57,6 +67,19 @@ mod tests {
         let mut pool = BufferPool::default();
         pool.give(Vec::with_capacity(POOLED_BUFFER_BYTES_MAX + 1));
         assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn keeps_at_most_the_named_number_of_bytes() {
+        let mut pool = BufferPool::default();
+        let fit = POOLED_BYTES_MAX / POOLED_BUFFER_BYTES_MAX;
+        for _ in 0..fit + 10 {
+            pool.give(Vec::with_capacity(POOLED_BUFFER_BYTES_MAX));
+        }
+        assert_eq!(pool.len(), fit);
+        drop(pool.take());
+        pool.give(vec![0; 100]);
+        assert_eq!(pool.len(), fit);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`broker`]: a broker in this process, on ports the kernel chose.
 //! - [`process`]: the `moat` program as a child process.
 //! - [`certs`]: certificate authorities, servers and devices, good and bad.
+//! - [`hostile`]: attacks, the program with small limits that they are made on, and an honest client beside them.
 //!
 //! Everything panics when something is not as expected, with what was there instead: a test has nothing
 //! better to do with an error.
@@ -17,6 +18,7 @@
 
 pub mod broker;
 pub mod certs;
+pub mod hostile;
 pub mod mqtt;
 pub mod process;
 pub mod raw;

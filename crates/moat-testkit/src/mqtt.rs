@@ -140,7 +140,7 @@ impl RawClient {
     }
 
     /// Receives one packet and answers it. Returns the message if it was a PUBLISH.
-    fn step(&mut self) -> Option<Message> {
+    pub(crate) fn step(&mut self) -> Option<Message> {
         let (message, answer) = self.recv(|packet| {
             let answer = match &packet {
                 Packet::PubRel(ack) => Some((PacketType::PubComp, ack.packet_id)),

@@ -9,6 +9,9 @@ use crate::connection::{
     Buffers, Connection, Discarded, Ended, Filled, PREAUTH_INPUT_BYTES_MAX, Paused, Stage,
 };
 
+/// Bytes that the buffer of an incomplete packet may be larger than twice what is in it.
+const INPUT_SLACK_BYTES_MAX: usize = 4 << 10;
+
 impl EventLoop {
     /// Reads once and handles what came, or goes on with what an earlier turn left.
     pub(super) fn serve(&mut self, id: ConnId) {
@@ -71,9 +74,8 @@ impl EventLoop {
         if connection.input.is_empty() {
             let used = self.consume(id, fresh);
             if used < fresh.len() {
-                let mut rest = self.shard.pool().take();
-                rest.extend_from_slice(&fresh[used..]);
-                self.keep_input(id, rest);
+                // Of a size that fits: a pooled buffer may be many times larger, and half a packet may stay for long.
+                self.keep_input(id, fresh[used..].to_vec());
             }
         } else {
             let mut input = std::mem::take(&mut connection.input);
@@ -83,6 +85,9 @@ impl EventLoop {
                 self.shard.pool().give(input);
             } else {
                 input.drain(..used);
+                if input.capacity() > INPUT_SLACK_BYTES_MAX + 2 * input.len() {
+                    input.shrink_to_fit();
+                }
                 self.keep_input(id, input);
             }
         }

@@ -31,7 +31,8 @@ pub use peer::{PeerMessage, SessionRef};
 pub use publish::VIA_OWNER_MAX;
 pub use receive::{Pause, Received, Then};
 pub use search::{
-    RetainedWish, SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_UNDER_WAY_MAX, Search,
+    RetainedWish, SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_SPARE,
+    SEARCHES_UNDER_WAY_MAX, Search,
     SearchPart,
 };
 pub use subscribe::WAITING_SUBSCRIBES_MAX;

@@ -20,12 +20,12 @@ use crate::time::Time;
 /// Levels of retained topics looked at per turn, for all searches together.
 pub const SEARCH_VISITS_PER_TURN_MAX: usize = 2048;
 /// Messages one part of a search brings.
-pub const SEARCH_MESSAGES_MAX: usize = 64;
+pub const SEARCH_MESSAGES_MAX: usize = 32;
 /// Searches of one session that are being worked on at once, here or in other shards.
-pub const SEARCHES_UNDER_WAY_MAX: u16 = 8;
+pub const SEARCHES_UNDER_WAY_MAX: u16 = 4;
 /// Searches that may wait for one session before those a later one makes needless are looked for, besides twice those
 /// that its subscriptions can need.
-const SEARCHES_SPARE: usize = 64;
+pub const SEARCHES_SPARE: usize = 64;
 
 /// The retained messages a new subscription is owed.
 #[derive(Clone, Debug)]
