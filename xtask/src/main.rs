@@ -8,6 +8,7 @@
 
 mod generate;
 mod install;
+mod siege;
 mod test;
 mod tests_run;
 mod tidy;
@@ -21,6 +22,9 @@ usage: cargo xtask COMMAND
   test          everything CI checks: format, lints, tidy, generated files, docs, tests, end to end
   gen           write the generated files
   gen --check   fail if a generated file is not what `gen` would write
+  hostile       attack a release build in every way there is: round trips of an honest client, memory, ceiling;
+                `hostile NAME` for the attacks with that in their name
+  fume          broken sessions against a release build: --minutes N, --seed S, --first BATCH, --batches N
   tidy          check the rules of the house that no other tool knows
 ";
 
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
         ["gen"] => generate::write(&root),
         ["gen", "--check"] => generate::check(&root),
         ["tidy"] => tidy::run(&root),
+        ["hostile", attack @ ..] => siege::run(&root, "hostile", attack),
+        ["fume", options @ ..] => siege::run(&root, "fume", options),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -6,6 +6,7 @@
 //! - [`broker`]: a broker in this process, on ports the kernel chose.
 //! - [`process`]: the `moat` program as a child process.
 //! - [`certs`]: certificate authorities, servers and devices, good and bad.
+//! - [`fume`]: sessions with broken bytes in them, from a seed.
 //! - [`hostile`]: attacks, the program with small limits that they are made on, and an honest client beside them.
 //!
 //! Everything panics when something is not as expected, with what was there instead: a test has nothing
@@ -18,6 +19,7 @@
 
 pub mod broker;
 pub mod certs;
+pub mod fume;
 pub mod hostile;
 pub mod mqtt;
 pub mod process;

@@ -311,6 +311,33 @@ impl RawClient {
         std::mem::take(&mut self.input)
     }
 
+    /// Appends to `received` what has come, without waiting. Returns whether the connection is still open.
+    pub fn read_available(&mut self, received: &mut Vec<u8>) -> bool {
+        received.extend(self.input.drain(self.used..));
+        self.input.clear();
+        self.used = 0;
+        self.tcp().set_nonblocking(true).unwrap();
+        let mut buffer = [0; READ_BYTES_MAX];
+        let is_open = loop {
+            let read = match &mut self.stream {
+                Stream::Plain(socket) => socket.read(&mut buffer),
+                Stream::Tls(stream) => stream.read(&mut buffer),
+            };
+            match read {
+                Ok(0) => break false,
+                Ok(count) => match &mut self.incoming {
+                    Some(incoming) => incoming.take(&buffer[..count], received),
+                    None => received.extend_from_slice(&buffer[..count]),
+                },
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break error.kind() == ErrorKind::WouldBlock,
+            }
+        };
+        // A socket that is gone cannot be told, and need not be.
+        let _gone = self.tcp().set_nonblocking(false);
+        is_open
+    }
+
     /// Closes this side only (FIN), by WebSocket after a close frame and by TLS after a `close_notify`.
     pub fn half_close(&mut self) {
         if self.incoming.is_some() {
@@ -325,7 +352,8 @@ impl RawClient {
 
     /// Closes this side only (FIN), by TLS and WebSocket without a word.
     pub fn half_close_rudely(&mut self) {
-        self.tcp().shutdown(Shutdown::Write).unwrap();
+        // A peer that has reset the connection already does not hear it.
+        let _gone = self.tcp().shutdown(Shutdown::Write);
     }
 
     /// How long an answer may take from now on.

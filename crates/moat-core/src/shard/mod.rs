@@ -32,8 +32,7 @@ pub use publish::VIA_OWNER_MAX;
 pub use receive::{Pause, Received, Then};
 pub use search::{
     RetainedWish, SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_SPARE,
-    SEARCHES_UNDER_WAY_MAX, Search,
-    SearchPart,
+    SEARCHES_UNDER_WAY_MAX, Search, SearchPart,
 };
 pub use subscribe::WAITING_SUBSCRIBES_MAX;
 pub use topology::{SHARDS_MAX, ShardId, Topology};

@@ -54,6 +54,7 @@ impl Attack for Announced {
     fn limits(&self) -> &'static [(&'static str, &'static str)] {
         &[
             ("packet_bytes_max", "268435455"),
+            ("connections_max", "24"),
             ("sessions_max", "8"),
             ("preauth_bytes_total_max", "65536"),
         ]

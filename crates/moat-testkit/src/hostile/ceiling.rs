@@ -62,27 +62,34 @@ impl Ceiling {
     }
 }
 
-/// The ceiling of a broker with `limits` and `shards` threads that had `base` bytes before the first client. `packet_bytes_sent_max`
-/// is the most of one packet that anybody sends, if less than a packet may have.
+/// What the ceiling depends on besides the limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// Packet threads.
+    pub shards: usize,
+    /// Whether there is a listener with TLS.
+    pub has_tls: bool,
+    /// Bytes the process had before the first client.
+    pub base: u64,
+    /// The most of one packet that anybody sends, if that is less than a packet may have: memory follows what was received.
+    pub packet_bytes_sent_max: Option<u32>,
+}
+
+/// The ceiling of a broker with `limits`.
 ///
 /// Passwords are not in it: each check that runs has 20 MiB more, each that waits 128 KiB.
 #[must_use]
-pub fn ceiling(
-    limits: &Limits,
-    shards: usize,
-    base: u64,
-    packet_bytes_sent_max: Option<u32>,
-) -> Ceiling {
-    let limits = Numbers::of(limits, shards, packet_bytes_sent_max);
+pub fn ceiling(limits: &Limits, scope: &Scope) -> Ceiling {
+    let limits = Numbers::of(limits, scope);
     let connected = limits.connections.min(limits.sessions);
     let strangers = limits.connections;
     Ceiling {
-        base,
+        base: scope.base,
         fixed: limits.shards * (POOLED_BYTES_MAX as u64 + 4 * READ_BYTES_MAX as u64)
             + EVENT_QUEUE_BYTES_MAX as u64,
         connections: limits.connections * CONNECTION_BYTES
             + limits.tls_connections * TLS_BYTES
-            + connected * TLS_UNDRAINED_BYTES,
+            + limits.tls_connections.min(connected) * TLS_UNDRAINED_BYTES,
         strangers: (limits.preauth + READ_BYTES_MAX as u64)
             .min(strangers * PREAUTH_INPUT_BYTES_MAX as u64 * GROWTH * 2),
         sessions: limits.sessions * limits.session() + connected * limits.connected(),
@@ -102,7 +109,6 @@ struct Numbers {
     tls_connections: u64,
     sessions: u64,
     packet: u64,
-    announced_packet: u64,
     topic: u64,
     levels: u64,
     filters: u64,
@@ -117,17 +123,19 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of(limits: &Limits, shards: usize, packet_bytes_sent_max: Option<u32>) -> Self {
+    fn of(limits: &Limits, scope: &Scope) -> Self {
+        let shards = scope.shards;
         let announced = u64::from(limits.packet_bytes_max.get());
         let connections = limits.connections_max.get() as u64;
         let per_shard = |total: usize| total.div_ceil(shards) as u64 * shards as u64;
         Numbers {
             shards: shards as u64,
             connections,
-            tls_connections: connections,
+            tls_connections: if scope.has_tls { connections } else { 0 },
             sessions: per_shard(limits.sessions_max.get()),
-            packet: packet_bytes_sent_max.map_or(announced, |sent| announced.min(sent.into())),
-            announced_packet: announced,
+            packet: scope
+                .packet_bytes_sent_max
+                .map_or(announced, |sent| announced.min(sent.into())),
             topic: limits.topic_bytes_max.get().into(),
             levels: limits.topic_levels_max.get().into(),
             filters: limits.filters_per_packet_max.get().into(),
@@ -179,8 +187,7 @@ impl Numbers {
         // Once as packets, once on the wire.
         let output = 2 * GROWTH * unsent;
         let aliases = self.aliases * (self.topic + MESSAGE_BYTES);
-        let waiting = u64::from(WAITING_SUBSCRIBES_MAX)
-            * (self.packet.min(self.announced_packet) + self.filters * 64);
+        let waiting = u64::from(WAITING_SUBSCRIBES_MAX) * (self.packet + self.filters * 64);
         input + output + aliases + waiting
     }
 }
@@ -192,7 +199,13 @@ mod tests {
     #[test]
     fn each_limit_that_costs_memory_moves_the_ceiling() {
         let base = Limits::default();
-        let of = |limits: &Limits| ceiling(limits, 2, 0, None).total();
+        let scope = Scope {
+            shards: 2,
+            has_tls: true,
+            base: 0,
+            packet_bytes_sent_max: None,
+        };
+        let of = |limits: &Limits| ceiling(limits, &scope).total();
         let whole = of(&base);
         let n = |n| std::num::NonZeroUsize::new(n).unwrap();
         let mut larger = vec![base.clone(); 6];

@@ -9,6 +9,7 @@ use moat_config::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
+use super::ceiling::{Ceiling, Scope, ceiling};
 use crate::broker::Transport;
 use crate::process::MoatProcess;
 
@@ -50,17 +51,25 @@ const LIMITS: &[(&str, &str)] = &[
 const POLICY: &str = "version = 1\n\n[[rule]]\nname = \"all\"\nwho = [\"*\"]\n\
                       allow = [\"publish\", \"subscribe\", \"retain\"]\ntopics = [\"#\"]\n";
 
+/// Whether a fort listens for TLS too. A TLS connection may cost far more than one without, so a fort without has a ceiling
+/// that means more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listeners {
+    /// Plain TCP, and WebSocket over it.
+    Plain,
+    /// Those, and both over TLS.
+    All,
+}
+
 /// Where attacks go.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Plain TCP.
     pub plain: SocketAddr,
-    /// TLS.
-    pub tls: SocketAddr,
     /// WebSocket, at `/mqtt`.
     pub ws: SocketAddr,
-    /// WebSocket over TLS, at `/mqtt`.
-    pub wss: SocketAddr,
+    /// TLS, and WebSocket over TLS at `/mqtt`, if the fort listens for them.
+    pub tls: Option<(SocketAddr, SocketAddr)>,
     /// The authority the server's certificate comes from, PEM.
     pub ca_pem: String,
 }
@@ -69,22 +78,28 @@ impl Target {
     /// Where a transport is listened for.
     #[must_use]
     pub fn address(&self, transport: Transport) -> SocketAddr {
+        let (tls, wss) = self.tls.unwrap_or((self.plain, self.ws));
+        assert!(
+            self.tls.is_some() || !transport.is_tls(),
+            "this fort has no TLS"
+        );
         match transport {
             Transport::Plain => self.plain,
-            Transport::Tls => self.tls,
+            Transport::Tls => tls,
             Transport::Ws => self.ws,
-            Transport::Wss => self.wss,
+            Transport::Wss => wss,
         }
     }
 }
 
-/// A running `moat` with everybody let in by all four transports, and every right for all.
+/// A running `moat` with everybody let in, and every right for all.
 pub struct Fort {
     process: MoatProcess,
     /// Where it listens.
     pub target: Target,
     /// The limits it keeps.
     pub limits: Limits,
+    listeners: Listeners,
     log: PathBuf,
     _folder: TempDir,
 }
@@ -92,10 +107,10 @@ pub struct Fort {
 impl Fort {
     /// Starts `binary` with the limits of a fort, some of them replaced.
     #[must_use]
-    pub fn start(binary: &Path, replaced: &[(&str, &str)]) -> Self {
+    pub fn start(binary: &Path, listeners: Listeners, replaced: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (config, log) = (folder.path().join("moat.toml"), folder.path().join("log"));
-        let text = config_text(&log, replaced);
+        let text = config_text(&log, listeners, replaced);
         fs::write(&config, &text).unwrap();
         fs::write(folder.path().join("rules.toml"), POLICY).unwrap();
         let limits = moat_config::load(&config).unwrap().config.limits;
@@ -112,24 +127,30 @@ impl Fort {
         };
         let target = Target {
             plain: address("(plain,"),
-            tls: address("(TLS"),
             ws: address("(plain WebSocket"),
-            wss: address("(WebSocket"),
+            tls: (listeners == Listeners::All).then(|| (address("(TLS"), address("(WebSocket"))),
             ca_pem: fs::read_to_string(data.join("pki/ca.crt")).unwrap(),
         };
         Fort {
             process,
             target,
             limits,
+            listeners,
             log,
             _folder: folder,
         }
     }
 
-    /// Packet threads.
+    /// The most memory it may have, counted from what it has had by now. See [`ceiling()`].
     #[must_use]
-    pub fn shards(&self) -> usize {
-        SHARDS
+    pub fn ceiling(&self, packet_bytes_sent_max: Option<u32>) -> Ceiling {
+        let scope = Scope {
+            shards: SHARDS,
+            has_tls: self.listeners == Listeners::All,
+            base: self.peak_bytes(),
+            packet_bytes_sent_max,
+        };
+        ceiling(&self.limits, &scope)
     }
 
     /// Bytes of memory it has now.
@@ -160,7 +181,9 @@ impl Fort {
         kib.parse().unwrap()
     }
 
-    fn last_words(&self) -> String {
+    /// The end of its log.
+    #[must_use]
+    pub fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(20).collect();
         lines.join("\n")
@@ -181,10 +204,14 @@ impl Fort {
     }
 }
 
-fn config_text(log: &Path, replaced: &[(&str, &str)]) -> String {
+fn config_text(log: &Path, listeners: Listeners, replaced: &[(&str, &str)]) -> String {
     let mut text = format!("shards = {SHARDS}\n");
-    for protocol in ["tcp", "tls", "ws", "wss"] {
-        let is_tls = ["tls", "wss"].contains(&protocol);
+    let protocols: &[&str] = match listeners {
+        Listeners::Plain => &["tcp", "ws"],
+        Listeners::All => &["tcp", "ws", "tls", "wss"],
+    };
+    for protocol in protocols {
+        let is_tls = ["tls", "wss"].contains(protocol);
         let client_auth = if is_tls {
             "client_auth = \"off\"\n"
         } else {

@@ -8,7 +8,7 @@ use super::{Attack, Line, Target, raise_open_files};
 use crate::raw::encode;
 
 /// Connections held at once.
-pub const HALF_PACKETS: usize = 5000;
+const HALF_PACKETS: usize = 5000;
 
 /// Connections opened by one step.
 const PER_STEP: usize = 50;

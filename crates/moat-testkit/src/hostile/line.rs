@@ -164,7 +164,7 @@ impl Line {
 
 /// The bytes of a SUBSCRIBE to any filters.
 #[must_use]
-pub fn subscribe(filters: &[&str], qos: QoS, version: Version) -> Vec<u8> {
+pub(super) fn subscribe(filters: &[&str], qos: QoS, version: Version) -> Vec<u8> {
     let limits = Limits::generous();
     let subscriptions: Vec<_> = filters
         .iter()
@@ -179,7 +179,7 @@ pub fn subscribe(filters: &[&str], qos: QoS, version: Version) -> Vec<u8> {
 
 /// The bytes of a PUBLISH.
 #[must_use]
-pub fn publish(topic: &str, payload: &[u8], qos: QoS, id: u16, version: Version) -> Vec<u8> {
+pub(super) fn publish(topic: &str, payload: &[u8], qos: QoS, id: u16, version: Version) -> Vec<u8> {
     let mut publish = Publish::new(topic, payload);
     publish.qos = qos;
     publish.packet_id = (qos != QoS::AtMostOnce).then(|| packet_id(id));
@@ -188,7 +188,7 @@ pub fn publish(topic: &str, payload: &[u8], qos: QoS, id: u16, version: Version)
 
 /// The fixed header of a packet that announces `length` more bytes.
 #[must_use]
-pub fn announce(first: u8, mut length: u32) -> Vec<u8> {
+pub(super) fn announce(first: u8, mut length: u32) -> Vec<u8> {
     let mut bytes = vec![first];
     loop {
         let low = u8::try_from(length & 127).unwrap();

@@ -27,9 +27,9 @@ mod wildcard_flood;
 mod wrong_state;
 
 pub use announced::Announced;
-pub use ceiling::{Ceiling, ceiling};
+pub use ceiling::{Ceiling, Scope, ceiling};
 pub use churn::Churn;
-pub use fort::{Fort, Target, raise_open_files};
+pub use fort::{Fort, Listeners, Target, raise_open_files};
 pub use half_packets::HalfPackets;
 pub use honest::{Honest, RoundTrips};
 pub use huge_names::HugeNames;
@@ -53,6 +53,11 @@ pub trait Attack: Send {
     /// Lines for `[limits]` in place of those of the fort, as small as the attack allows: they make the ceiling.
     fn limits(&self) -> &'static [(&'static str, &'static str)] {
         &[]
+    }
+
+    /// What the fort has to listen for.
+    fn listeners(&self) -> Listeners {
+        Listeners::Plain
     }
 
     /// The most bytes of one packet that the attack really sends, if that is less than the broker would take: memory follows
@@ -88,7 +93,7 @@ pub fn all() -> Vec<Box<dyn Attack>> {
         Box::new(ManyFilters::default()),
         Box::new(WildcardFlood::default()),
         Box::new(TopicAlias::default()),
-        Box::new(WrongState::default()),
+        Box::new(WrongState),
         Box::new(SilentReader::default()),
         Box::new(RetainedFlood::default()),
         Box::new(Takeover::default()),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::honest::rest;
-use super::{Attack, Ceiling, Fort, Honest, RoundTrips, ceiling};
+use super::{Attack, Ceiling, Fort, Honest, RoundTrips};
 
 /// Bytes per hostile packet that a broker must not be able to lose unnoticed.
 pub const LEAK_BYTES: u64 = 1024;
@@ -57,15 +57,10 @@ pub enum Length {
 /// ends, panics or does not stop cleanly.
 #[must_use]
 pub fn siege(binary: &Path, attack: &mut dyn Attack, length: Length) -> Outcome {
-    let fort = Fort::start(binary, attack.limits());
+    let fort = Fort::start(binary, attack.listeners(), attack.limits());
     let mut honest = Honest::connect(&fort.target);
     let mut quiet = honest.run(WARM_UP_ROUND_TRIPS, Duration::ZERO);
-    let ceiling = ceiling(
-        &fort.limits,
-        fort.shards(),
-        fort.peak_bytes(),
-        attack.packet_bytes_sent_max(),
-    );
+    let ceiling = fort.ceiling(attack.packet_bytes_sent_max());
     let mut attacked = RoundTrips::default();
     let mut packets = 0;
     match length {

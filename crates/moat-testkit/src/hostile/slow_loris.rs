@@ -6,7 +6,7 @@ use moat_codec::{Connect, Packet, Version};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use super::{Attack, Line, Target};
+use super::{Attack, Line, Listeners, Target};
 use crate::broker::Transport;
 use crate::raw::encode;
 use crate::websocket::REQUEST;
@@ -68,6 +68,14 @@ impl Attack for SlowLoris {
             ("sessions_max", "2"),
             ("preauth_bytes_total_max", "65536"),
         ]
+    }
+
+    fn listeners(&self) -> Listeners {
+        if self.transport.is_tls() {
+            Listeners::All
+        } else {
+            Listeners::Plain
+        }
     }
 
     /// One more byte on each connection, but never the last one; those that the broker has closed begin anew.

@@ -9,6 +9,8 @@
     reason = "a panic is how a test fails"
 )]
 
+mod fume;
+
 use std::path::Path;
 use std::time::Duration;
 
