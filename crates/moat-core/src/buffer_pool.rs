@@ -6,7 +6,7 @@ pub const POOLED_BUFFERS_MAX: usize = 1024;
 pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of all buffers kept.
-pub const POOLED_BYTES_MAX: usize = 4 << 20;
+pub const POOLED_BYTES_MAX: usize = 2 << 20;
 
 /// A stack of empty buffers. An idle connection holds none, so memory follows traffic.
 #[derive(Default)]

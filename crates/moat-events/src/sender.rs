@@ -14,7 +14,7 @@ use crate::throttle::Throttle;
 pub const EVENT_QUEUE_MAX: usize = 65_536;
 
 /// The most bytes of events that wait for the writer. More are dropped and counted.
-pub const EVENT_QUEUE_BYTES_MAX: usize = 8 << 20;
+pub const EVENT_QUEUE_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes counted per waiting event besides its texts: itself, and what the allocator adds.
 const EVENT_OVERHEAD_BYTES: usize = size_of::<Occurrence>() + 64;

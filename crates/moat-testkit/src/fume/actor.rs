@@ -338,9 +338,12 @@ impl Actor {
     fn subscribe(&mut self, dice: &mut Dice) -> Vec<u8> {
         let limits = Limits::generous();
         let subscriptions: Vec<_> = (0..1 + dice.below(3))
-            .map(|_| Subscription {
-                filter: TopicFilter::new(dice.word(FILTERS), &limits).unwrap(),
-                options: self.options(dice),
+            .map(|_| {
+                let filter = TopicFilter::new(dice.word(FILTERS), &limits).unwrap();
+                let mut options = self.options(dice);
+                // The encoder makes no such packet; changed bytes do.
+                options.no_local &= filter.shared().is_none();
+                Subscription { filter, options }
             })
             .collect();
         let mut subscribe = Subscribe::new(packet_id(self.id()), &subscriptions);

@@ -52,12 +52,20 @@ impl Attack for Announced {
 
     /// The broker is to take such packets: otherwise it would refuse them at once.
     fn limits(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            ("packet_bytes_max", "268435455"),
-            ("connections_max", "24"),
-            ("sessions_max", "8"),
-            ("preauth_bytes_total_max", "65536"),
-        ]
+        if self.is_attached {
+            &[
+                ("packet_bytes_max", "268435455"),
+                ("connections_max", "24"),
+                ("sessions_max", "10"),
+                ("preauth_bytes_total_max", "65536"),
+            ]
+        } else {
+            &[
+                ("packet_bytes_max", "268435455"),
+                ("sessions_max", "2"),
+                ("preauth_bytes_total_max", "65536"),
+            ]
+        }
     }
 
     fn packet_bytes_sent_max(&self) -> Option<u32> {

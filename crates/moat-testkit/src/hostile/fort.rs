@@ -36,7 +36,7 @@ const LIMITS: &[(&str, &str)] = &[
     ("publish_burst_max", "1000000"),
     ("filters_per_sec_max", "1000000"),
     ("connect_timeout_secs", "10"),
-    ("sessions_max", "8"),
+    ("sessions_max", "4"),
     ("retained_messages_max", "64"),
     ("retained_bytes_max", "131072"),
     ("retained_per_identity_max", "1000"),

@@ -39,7 +39,7 @@ impl Attack for HugeNames {
 
     /// A packet has room for them; topics and filters may not be so long, so deep or so many.
     fn limits(&self) -> &'static [(&'static str, &'static str)] {
-        &[("packet_bytes_max", "131072"), ("sessions_max", "2")]
+        &[("packet_bytes_max", "131072"), ("sessions_max", "4")]
     }
 
     fn steps_per_sec(&self) -> u32 {

@@ -47,7 +47,7 @@ impl Attack for ManyFilters {
             ("topic_bytes_max", "16"),
             ("topic_levels_max", "4"),
             ("filters_per_sec_max", "20000"),
-            ("sessions_max", "2"),
+            ("sessions_max", "4"),
         ]
     }
 

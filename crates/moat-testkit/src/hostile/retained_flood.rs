@@ -29,7 +29,7 @@ impl Attack for RetainedFlood {
         &[
             ("retained_messages_max", "1000"),
             ("retained_bytes_max", "2097152"),
-            ("sessions_max", "4"),
+            ("sessions_max", "6"),
         ]
     }
 

@@ -69,7 +69,7 @@ pub fn siege(binary: &Path, attack: &mut dyn Attack, length: Length) -> Outcome 
                 fort.resident_bytes() + packets * LEAK_BYTES > ceiling.total() + (1 << 20)
             };
             let until = Instant::now() + at_most;
-            attacked = beside(&mut honest, Duration::from_millis(1), || {
+            attacked = beside(&mut honest, Duration::from_millis(5), || {
                 while Instant::now() < until && !enough(packets) {
                     packets += attack.step(&fort.target);
                 }

@@ -37,6 +37,10 @@ impl Attack for SilentReader {
         "readers that never read"
     }
 
+    fn limits(&self) -> &'static [(&'static str, &'static str)] {
+        &[("sessions_max", "10")]
+    }
+
     fn steps_per_sec(&self) -> u32 {
         50
     }

@@ -20,7 +20,7 @@ impl Attack for Takeover {
     }
 
     fn limits(&self) -> &'static [(&'static str, &'static str)] {
-        &[("sessions_max", "2")]
+        &[("sessions_max", "4")]
     }
 
     fn steps_per_sec(&self) -> u32 {

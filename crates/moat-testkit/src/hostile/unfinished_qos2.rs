@@ -105,6 +105,10 @@ impl Attack for UnfinishedQos2 {
         }
     }
 
+    fn limits(&self) -> &'static [(&'static str, &'static str)] {
+        &[("sessions_max", "6")]
+    }
+
     fn steps_per_sec(&self) -> u32 {
         50
     }

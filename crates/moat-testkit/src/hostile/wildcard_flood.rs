@@ -8,7 +8,7 @@ use super::{Attack, Line, Target};
 /// Levels of the topics.
 const LEVELS: u32 = 12;
 /// Filters of the flood, as many as a session may have.
-const FILTERS: u32 = 256;
+const FILTERS: u32 = 32;
 /// Messages of one step.
 const MESSAGES: u64 = 100;
 
@@ -46,7 +46,7 @@ impl Attack for WildcardFlood {
 
     fn limits(&self) -> &'static [(&'static str, &'static str)] {
         &[
-            ("subscriptions_per_session_max", "256"),
+            ("subscriptions_per_session_max", "32"),
             ("topic_bytes_max", "32"),
             ("packet_bytes_max", "2048"),
             ("sessions_max", "4"),
