@@ -2,9 +2,10 @@
 
 use core::net::SocketAddr;
 
-use moat_codec::{InboundAliases, Version};
+use moat_codec::{InboundAliases, ReasonCode, Version};
 
 use super::rate::PublishRate;
+use crate::shard::RetainedWish;
 use crate::{ConnId, Time};
 
 /// A keep alive is overdue after one and a half times its interval [MQTT-3.1.2-22].
@@ -36,10 +37,23 @@ pub struct Link {
     pub rate: PublishRate,
     /// How often it may subscribe and unsubscribe, counted in filters.
     pub filter_rate: PublishRate,
+    /// The SUBSCRIBE or UNSUBSCRIBE at hand, if it has more filters than a turn could handle.
+    pub partial: Option<Box<PartialPacket>>,
     /// SUBSCRIBE packets whose SUBACK waits for other shards.
     pub waiting_subscribes: u16,
     /// The session expiry the CONNECT asked for; 0 may not be raised by DISCONNECT.
     pub connect_expiry_secs: u32,
+}
+
+/// How far a packet of many filters has been handled. The packet comes again, whole, until all of it is.
+#[derive(Debug, Default)]
+pub struct PartialPacket {
+    /// What is answered, by filter; as many as are done.
+    pub reasons: Vec<ReasonCode>,
+    /// Retained messages to look for once it is answered.
+    pub retained: Vec<RetainedWish>,
+    /// What other shards have yet to confirm.
+    pub tickets: Vec<u64>,
 }
 
 impl Link {

@@ -16,7 +16,7 @@ use moat_codec::PacketId;
 use moat_policy::{Identity, Subject};
 
 pub use deliver::{Delivered, Wish};
-pub use link::Link;
+pub use link::{Link, PartialPacket};
 pub use opening::Opening;
 pub use outbound::Outbound;
 pub use subscriptions::{SessionIndex, Subscriber, Subscriptions};

@@ -223,6 +223,7 @@ impl Shard {
             last_received: now,
             rate: PublishRate::new(self.limits.publish_burst_max, now),
             filter_rate: PublishRate::new(self.limits.filter_burst_max(), now),
+            partial: None,
             waiting_subscribes: 0,
             connect_expiry_secs: opening.session_expiry_secs,
         };

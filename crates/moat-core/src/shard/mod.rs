@@ -58,6 +58,8 @@ pub struct Shard {
     timers: BinaryHeap<timers::Timer>,
     waiting: HashMap<u64, Vec<subscribe::WaitingSubscribe>, RandomState>,
     retained_swept: Time,
+    /// The [`Shard::work_total`] at which the connection at hand has had its turn.
+    turn_ends_at: u64,
     /// What is left of this turn's budget for looking through retained messages.
     search_visits_left: usize,
     /// Searches that found nothing left of it; at most [`SEARCHES_UNDER_WAY_MAX`] per session of any shard.
@@ -92,6 +94,7 @@ impl Shard {
             timers: BinaryHeap::new(),
             waiting: HashMap::default(),
             retained_swept: Time::ZERO,
+            turn_ends_at: 0,
             search_visits_left: SEARCH_VISITS_PER_TURN_MAX,
             delayed_searches: VecDeque::new(),
         }

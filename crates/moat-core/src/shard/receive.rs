@@ -58,6 +58,8 @@ pub(super) enum Next {
     Continue,
     /// This packet has to come again later.
     Pause(Pause),
+    /// This packet was handled in part, and the turn is over.
+    Again,
     /// The end of the connection.
     Closed,
 }
@@ -115,8 +117,8 @@ impl Shard {
         }
         let mut consumed = 0;
         let budget = u64::from(self.limits.packets_per_turn_max) * PACKET_WORK;
-        let until = self.residents.work + budget;
-        while self.residents.work < until {
+        self.turn_ends_at = self.residents.work + budget;
+        while !self.is_turn_over() {
             self.residents.work += PACKET_WORK;
             let rest = &input[consumed..];
             let next = match frame(rest, &self.limits.packet) {
@@ -136,6 +138,7 @@ impl Shard {
             };
             match next {
                 Ok((total, Next::Continue)) => consumed += total,
+                Ok((_, Next::Again)) => break,
                 Ok((_, Next::Pause(pause))) => {
                     return Received {
                         consumed,
@@ -161,6 +164,11 @@ impl Shard {
             consumed,
             then: Then::Budget,
         }
+    }
+
+    /// Whether the connection at hand has used up its turn.
+    pub(super) fn is_turn_over(&self) -> bool {
+        self.residents.work >= self.turn_ends_at
     }
 
     /// One packet of a connected client.

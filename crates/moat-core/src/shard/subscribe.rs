@@ -11,11 +11,11 @@ use super::search::RetainedWish;
 use super::{PeerMessage, SessionRef, Shard};
 use crate::effects::{ConnId, Effects};
 use crate::router::Applied;
-use crate::session::{SessionIndex, Subscriber, subscriptions::wants_retained};
+use crate::session::{PartialPacket, SessionIndex, Subscriber, subscriptions::wants_retained};
 use crate::time::Time;
 
 /// SUBSCRIBE packets of one connection that may wait for other shards at once; more pause it.
-pub const WAITING_SUBSCRIBES_MAX: u16 = 64;
+pub const WAITING_SUBSCRIBES_MAX: u16 = 16;
 
 /// A SUBACK to be, and what follows it.
 struct Grant {
@@ -46,28 +46,24 @@ impl Shard {
         let Some(link) = self.link(at) else {
             return Ok(Next::Closed);
         };
-        if link.waiting_subscribes >= WAITING_SUBSCRIBES_MAX {
+        if link.partial.is_none() && link.waiting_subscribes >= WAITING_SUBSCRIBES_MAX {
             return Ok(Next::Pause(Pause::Peers));
         }
         let version = link.version;
-        if let Some(pause) = self.over_filter_rate(at, subscribe.filters().count(), now, fx) {
-            return Ok(Next::Pause(pause));
-        }
-        let mut grant = Grant {
-            packet_id: subscribe.packet_id,
-            reasons: Vec::new(),
-            retained: Vec::new(),
+        let mut partial = match link.partial.take() {
+            Some(partial) => partial,
+            None => match self.over_filter_rate(at, subscribe.filters().count(), now, fx) {
+                Some(pause) => return Ok(Next::Pause(pause)),
+                None => Box::default(),
+            },
         };
-        let mut tickets = Vec::new();
-        for subscription in subscribe.filters() {
-            let reason = self.subscribe_one(
-                at,
-                &subscription,
-                subscribe.subscription_id,
-                &mut grant,
-                &mut tickets,
-                fx,
-            );
+        let id = subscribe.subscription_id;
+        for subscription in subscribe.filters().skip(partial.reasons.len()) {
+            if self.is_turn_over() {
+                return Ok(self.go_on_later(at, partial));
+            }
+            self.residents.work += FILTER_WORK;
+            let reason = self.subscribe_one(at, &subscription, id, &mut partial, fx);
             if reason.is_error() && version == Version::V31 {
                 // 3.1 has no failure code in SUBACK, and a grant would be a lie.
                 return Err(Violation {
@@ -75,13 +71,32 @@ impl Shard {
                     error: "a subscription was refused, which 3.1 cannot be told".into(),
                 });
             }
-            grant.reasons.push(reason);
+            partial.reasons.push(reason);
         }
+        let PartialPacket {
+            reasons,
+            retained,
+            mut tickets,
+        } = *partial;
+        let grant = Grant {
+            packet_id: subscribe.packet_id,
+            reasons,
+            retained,
+        };
         match tickets.pop() {
             None => self.complete_subscribe(at, grant, now, fx),
             Some(ticket) => self.wait_for_peers(at, ticket, tickets, grant),
         }
         Ok(Next::Continue)
+    }
+
+    /// Remembers how far a packet of many filters has come; it comes again in the next turn.
+    pub(super) fn go_on_later(&mut self, at: SessionIndex, partial: Box<PartialPacket>) -> Next {
+        let Some(link) = self.link(at) else {
+            return Next::Closed;
+        };
+        link.partial = Some(partial);
+        Next::Again
     }
 
     /// Takes a token per filter of the connection's rate; over it, the connection is not read.
@@ -92,7 +107,6 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Option<Pause> {
-        self.residents.work += filters as u64 * FILTER_WORK;
         let count = u32::try_from(filters).unwrap_or(u32::MAX);
         let (per_sec, burst) = (
             self.limits.filters_per_sec_max,
@@ -119,8 +133,7 @@ impl Shard {
         at: SessionIndex,
         subscription: &Subscription<'_>,
         id: Option<NonZeroU32>,
-        grant: &mut Grant,
-        tickets: &mut Vec<u64>,
+        partial: &mut PartialPacket,
         fx: &mut Effects,
     ) -> ReasonCode {
         let filter = subscription.filter;
@@ -147,9 +160,9 @@ impl Shard {
             filter,
             Subscriber::new(at, subscription.options, id, allowed.judged_at_delivery()),
         );
-        tickets.extend(self.announce(filter, existed, fx));
+        partial.tickets.extend(self.announce(filter, existed, fx));
         if wants_retained(subscription.options.retain_handling, existed) {
-            grant.retained.push(RetainedWish {
+            partial.retained.push(RetainedWish {
                 filter: filter.into(),
                 qos: subscription.options.qos,
                 id,

@@ -2,7 +2,7 @@
 
 use moat_codec::{ReasonCode, UnsubAck, Unsubscribe};
 
-use super::receive::{Next, Violation};
+use super::receive::{FILTER_WORK, Next, Violation};
 use super::{PeerMessage, Shard};
 use crate::effects::Effects;
 use crate::session::SessionIndex;
@@ -17,21 +17,31 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
-        if let Some(pause) = self.over_filter_rate(at, unsubscribe.filters().count(), now, fx) {
-            return Ok(Next::Pause(pause));
-        }
-        let mut reasons = Vec::new();
-        for filter in unsubscribe.filters() {
+        let Some(link) = self.link(at) else {
+            return Ok(Next::Closed);
+        };
+        let mut partial = match link.partial.take() {
+            Some(partial) => partial,
+            None => match self.over_filter_rate(at, unsubscribe.filters().count(), now, fx) {
+                Some(pause) => return Ok(Next::Pause(pause)),
+                None => Box::default(),
+            },
+        };
+        for filter in unsubscribe.filters().skip(partial.reasons.len()) {
+            if self.is_turn_over() {
+                return Ok(self.go_on_later(at, partial));
+            }
+            self.residents.work += FILTER_WORK;
             let existed = self.remove_subscription(at, filter.as_str(), fx);
             let reason = if existed {
                 ReasonCode::Success
             } else {
                 ReasonCode::NoSubscriptionExisted
             };
-            reasons.push(reason);
+            partial.reasons.push(reason);
         }
         self.say(at, fx, |version, out| {
-            let unsuback = UnsubAck::new(unsubscribe.packet_id, &reasons);
+            let unsuback = UnsubAck::new(unsubscribe.packet_id, &partial.reasons);
             // One byte per filter of a packet that fitted: it cannot fail to encode.
             let _written = unsuback.encode(version, out);
         });

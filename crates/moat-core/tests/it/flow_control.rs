@@ -502,7 +502,7 @@ fn filters_per_sec_max_pauses_after_ten_seconds_worth_and_goes_on_in_time() {
     let unsubscribe = moat_codec::Unsubscribe::new(packet_id(9), &filter);
     let bytes = encode(&Packet::Unsubscribe(unsubscribe), V5);
     let until = world.now.plus_millis(500);
-    let paused = Then::Pause(moat_core::shard::Pause::Until(until));
+    let paused = Then::Pause(Pause::Until(until));
     assert_eq!(world.send_raw(client, &bytes), paused);
     assert_eq!(world.events("subscribe.rate_exceeded").len(), 1);
     world.pass_millis(500);
@@ -526,10 +526,44 @@ fn a_turn_is_over_sooner_when_its_packets_cost_more() {
         .collect();
     let unsubscribe = moat_codec::Unsubscribe::new(packet_id(9), &filters);
     let bytes = encode(&Packet::Unsubscribe(unsubscribe), V5).repeat(3);
-    // Each costs more than the ten packets of a turn.
-    assert_eq!(world.send_raw(client, &bytes), Then::Budget);
-    assert_eq!(world.read(client).len(), 1);
-    assert_eq!(world.resume(client), Then::Budget);
-    assert_eq!(world.resume(client), Then::Budget);
-    assert_eq!(world.read(client).len(), 2);
+    // Each filter costs as much as a packet, so ten of them are a turn, the packet itself counted.
+    let (mut turns, mut then) = (1, world.send_raw(client, &bytes));
+    assert_eq!(world.read(client), [], "not even the first one is handled");
+    while then == Then::Budget {
+        (turns, then) = (turns + 1, world.resume(client));
+    }
+    let answers = world.read(client);
+    assert_eq!(answers.len(), 3);
+    for answer in answers {
+        assert!(matches!(answer, Got::UnsubAck(9, reasons) if reasons.len() == 30));
+    }
+    assert!((9..=11).contains(&turns), "{turns}");
+}
+
+#[test]
+fn a_subscribe_of_many_filters_takes_turns_and_is_answered_once() {
+    for shards in [1, 2] {
+        let policy = std::sync::Arc::new(moat_policy::Snapshot::allow_all());
+        let limits = Limits {
+            packets_per_turn_max: 10,
+            ..limits()
+        };
+        let mut world = World::with(shards, limits, policy);
+        let client = world.client(V5, "client");
+        let names: Vec<String> = (0..95).map(|n| format!("f/{n}")).collect();
+        let filters: Vec<_> = names
+            .iter()
+            .map(|name| (name.as_str(), options(1)))
+            .collect();
+        world.send_subscribe(client, &filters, None);
+        let mut turns = 1;
+        while world.resume(client) == Then::Budget {
+            turns += 1;
+        }
+        assert!((10..=12).contains(&turns), "{turns}");
+        let answers = world.read(client);
+        assert!(matches!(&answers[..], [Got::SubAck(_, reasons)] if reasons.len() == 95));
+        world.publish(client, "f/94", "x", 0);
+        assert_eq!(world.payloads(client), ["x"]);
+    }
 }

@@ -12,7 +12,7 @@ use super::{Dice, mutate};
 use crate::broker::Transport;
 use crate::hostile::Target;
 use crate::mqtt::packet_id;
-use crate::raw::{RawClient, TlsOptions, encode};
+use crate::raw::{RawClient, TlsOptions};
 use crate::websocket::REQUEST;
 
 /// How many of a hundred packets are changed.
@@ -271,7 +271,7 @@ impl Actor {
             95..97 => vec![0xf0, 0],
             97 => vec![0x20, 2, 0, 0],
             98 => vec![0xd0, 0],
-            _ => encode(&Packet::PubAck(Ack::new(packet_id(self.id()))), version),
+            _ => bytes_of(&Packet::PubAck(Ack::new(packet_id(self.id()))), version),
         }
     }
 
@@ -308,7 +308,7 @@ impl Actor {
             connect.properties.maximum_packet_size =
                 dice.chance(20).then(|| NonZeroU32::new(size)).flatten();
         }
-        encode(&Packet::Connect(connect), self.version)
+        bytes_of(&Packet::Connect(connect), self.version)
     }
 
     fn publish(&mut self, dice: &mut Dice) -> Vec<u8> {
@@ -332,7 +332,7 @@ impl Actor {
         if is_v5 && dice.chance(10) {
             publish.message_expiry_secs = Some(1);
         }
-        encode(&Packet::Publish(publish), self.version)
+        bytes_of(&Packet::Publish(publish), self.version)
     }
 
     fn subscribe(&mut self, dice: &mut Dice) -> Vec<u8> {
@@ -350,7 +350,7 @@ impl Actor {
         if self.version.is_v5() && dice.chance(30) {
             subscribe.subscription_id = NonZeroU32::new(1 + u32::from(dice.byte()));
         }
-        encode(&Packet::Subscribe(subscribe), self.version)
+        bytes_of(&Packet::Subscribe(subscribe), self.version)
     }
 
     fn options(&self, dice: &mut Dice) -> SubscriptionOptions {
@@ -374,7 +374,7 @@ impl Actor {
     fn unsubscribe(&mut self, dice: &mut Dice) -> Vec<u8> {
         let filter = [TopicFilter::new(dice.word(FILTERS), &Limits::generous()).unwrap()];
         let unsubscribe = Unsubscribe::new(packet_id(self.id()), &filter);
-        encode(&Packet::Unsubscribe(unsubscribe), self.version)
+        bytes_of(&Packet::Unsubscribe(unsubscribe), self.version)
     }
 
     /// What is owed: acknowledgements of messages, and releases; something nobody asked for if nothing is.
@@ -395,7 +395,7 @@ impl Actor {
             PacketType::PubRel => Packet::PubRel(ack),
             _ => Packet::PubComp(ack),
         };
-        encode(&packet, self.version)
+        bytes_of(&packet, self.version)
     }
 
     fn disconnect(&mut self, dice: &mut Dice) -> Vec<u8> {
@@ -404,6 +404,15 @@ impl Actor {
             disconnect.reason = ReasonCode::DisconnectWithWill;
         }
         self.is_connected = false;
-        encode(&Packet::Disconnect(disconnect), self.version)
+        bytes_of(&Packet::Disconnect(disconnect), self.version)
+    }
+}
+
+/// The bytes of a packet; those of a PINGREQ in place of one that no version has.
+fn bytes_of(packet: &Packet<'_>, version: Version) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match packet.encode(version, &mut bytes) {
+        Ok(_) => bytes,
+        Err(_) => vec![0xc0, 0],
     }
 }

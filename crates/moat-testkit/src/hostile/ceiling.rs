@@ -187,7 +187,7 @@ impl Numbers {
         // Once as packets, once on the wire.
         let output = 2 * GROWTH * unsent;
         let aliases = self.aliases * (self.topic + MESSAGE_BYTES);
-        let waiting = u64::from(WAITING_SUBSCRIBES_MAX) * (self.packet + self.filters * 64);
+        let waiting = (u64::from(WAITING_SUBSCRIBES_MAX) + 1) * (self.packet + self.filters * 64);
         input + output + aliases + waiting
     }
 }
