@@ -67,4 +67,5 @@ macro_rules! everywhere {
 mod edge_trigger;
 mod hostile;
 mod session_over_wire;
+mod unix;
 mod websocket;
