@@ -182,7 +182,7 @@ impl World {
         };
         let arrival = Arrival {
             conn: client.conn,
-            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            address: SocketAddr::from(([127, 0, 0, 1], 1)).into(),
             listener: "fuzz".into(),
             tls: None,
             opening,

@@ -1,12 +1,11 @@
 //! A client has been authenticated: its session begins, goes on, or is refused.
 
-use core::net::SocketAddr;
 use std::sync::Arc;
 
 use moat_codec::{
     ConnAck, ConnAckProperties, Disconnect, InboundAliases, ReasonCode, Resolved, Version,
 };
-use moat_events::Event;
+use moat_events::{Event, PeerAddress};
 use moat_policy::{Identity, Subject};
 
 use super::Shard;
@@ -20,7 +19,7 @@ pub struct Arrival {
     /// The driver's name for it.
     pub conn: ConnId,
     /// The peer's address.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// The listener it came by.
     pub listener: Arc<str>,
     /// What TLS agreed on, for the log; `None` without TLS.

@@ -1,9 +1,7 @@
 //! The end of a connection, of a session, and the will that may follow.
 
-use core::net::SocketAddr;
-
 use moat_codec::{Disconnect, ReasonCode, Resolved};
-use moat_events::Event;
+use moat_events::{Event, PeerAddress};
 
 use super::Shard;
 use super::receive::{Next, Violation};
@@ -171,7 +169,7 @@ impl Shard {
 
 fn will_denied(identity: String, client_id: String, will: &Will, rule: &str) -> Event {
     // The client is gone, so there is no address of its connection any more.
-    let address = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = PeerAddress::UNKNOWN;
     Event::WillDenied {
         identity,
         client_id,
@@ -184,7 +182,7 @@ fn will_denied(identity: String, client_id: String, will: &Will, rule: &str) -> 
 /// The event for the end of a connection.
 pub(super) fn disconnected(
     session: &Session,
-    address: SocketAddr,
+    address: PeerAddress,
     why: &str,
     reason: ReasonCode,
 ) -> Event {

@@ -232,7 +232,7 @@ impl World {
         self.wires.push(Wire::default());
         let arrival = Arrival {
             conn,
-            address: SocketAddr::from(([127, 0, 0, 1], 1000 + conn.slot as u16)),
+            address: SocketAddr::from(([127, 0, 0, 1], 1000 + conn.slot as u16)).into(),
             listener: "test".into(),
             tls: None,
             opening,
