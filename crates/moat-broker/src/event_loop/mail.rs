@@ -1,6 +1,7 @@
 //! What the inbox brings.
 
 use moat_codec::ReasonCode;
+use moat_core::sys::SysMessage;
 
 use super::EventLoop;
 use crate::connection::Stage;
@@ -51,9 +52,18 @@ impl EventLoop {
                 let report = ShardReport {
                     sizes: self.shard.sizes(),
                     counters: self.shard.counters(),
+                    census: self.shard.census(),
+                    traffic: self.traffic,
                     connections: self.connections.len(),
                 };
                 let _nobody_waits = reply.send(report);
+            }
+            Control::PublishSystem(messages) => {
+                for SysMessage { topic, value } in messages {
+                    let value = value.as_bytes();
+                    self.shard
+                        .publish_system(topic, value, self.now, &mut self.fx);
+                }
             }
             Control::Stop => self.stop(),
         }

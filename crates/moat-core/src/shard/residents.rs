@@ -135,6 +135,7 @@ impl Residents {
     ) {
         self.fan_outs += 1;
         let (fan_out, sessions, targets) = (self.fan_outs, &mut self.sessions, &mut self.targets);
+        let counters = &mut self.counters;
         self.subscriptions.matches(message.topic(), |subscriber| {
             if subscriber.no_local && from == Some(subscriber.session) {
                 return;
@@ -145,6 +146,7 @@ impl Residents {
             if subscriber.judged_at_delivery
                 && !may_receive(session, message.topic(), policy, limits)
             {
+                counters.messages_withheld_total += 1;
                 return;
             }
             let qos = subscriber.qos.min(message.qos);
@@ -190,6 +192,7 @@ impl Residents {
         match session.deliver(message, wish, limits, &mut self.pool) {
             Delivered::Sent => {
                 self.counters.messages_sent_total += 1;
+                self.counters.payload_bytes_sent_total += message.payload_len() as u64;
                 if let (true, Some(link)) = (silent, session.link.as_ref()) {
                     fx.dirty.push(link.conn);
                 }

@@ -28,6 +28,7 @@ mod retained;
 mod routing_model;
 mod schedule;
 mod subscribe;
+mod system;
 mod takeover;
 mod two_shards;
 mod will;
