@@ -137,6 +137,15 @@ impl Broker {
             .map(|_| ())
     }
 
+    /// Puts out whom the chain does not vouch for any more, after its files have been read again. Returns when every
+    /// shard has done so.
+    ///
+    /// # Errors
+    /// When a shard does not confirm in time; it will do so later.
+    pub fn put_out(&self) -> Result<(), NoAnswer> {
+        self.ask(Control::PutOut).map(|_| ())
+    }
+
     /// The sum of what all shards report.
     ///
     /// # Errors

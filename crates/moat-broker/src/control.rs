@@ -12,6 +12,8 @@ use moat_policy::Snapshot;
 pub enum Control {
     /// Judge by this policy from now on, and confirm.
     SetPolicy(Arc<Snapshot>, SyncSender<()>),
+    /// Put out whom the chain does not vouch for any more, and confirm.
+    PutOut(SyncSender<()>),
     /// Tell how you are.
     Report(SyncSender<ShardReport>),
     /// Publish values of the broker itself.

@@ -1,7 +1,10 @@
 //! What the inbox brings.
 
+use std::sync::Arc;
+
 use moat_codec::ReasonCode;
 use moat_core::sys::SysMessage;
+use moat_policy::Identity;
 
 use super::EventLoop;
 use crate::connection::Stage;
@@ -46,6 +49,13 @@ impl EventLoop {
                 self.shard.set_policy(policy, &mut self.fx);
                 self.settle();
                 // Whoever asked may have stopped waiting.
+                let _nobody_waits = done.send(());
+            }
+            Control::PutOut(done) => {
+                let chain = Arc::clone(&self.common.chain);
+                let may_stay = |identity: &Identity| chain.still_vouches_for(identity);
+                self.shard.put_out(may_stay, self.now, &mut self.fx);
+                self.settle();
                 let _nobody_waits = done.send(());
             }
             Control::Report(reply) => {

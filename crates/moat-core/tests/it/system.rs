@@ -2,6 +2,7 @@
 
 use moat_codec::{QoS, ReasonCode};
 use moat_core::Limits;
+use moat_events::Event;
 
 use crate::harness::*;
 
@@ -162,7 +163,7 @@ fn packets_payloads_and_sessions_are_counted() {
 }
 
 #[test]
-fn what_is_withheld_at_delivery_is_counted() {
+fn what_is_withheld_at_delivery_is_counted_and_told_now_and_then() {
     let mut world = World::with(
         1,
         limits(),
@@ -175,4 +176,23 @@ fn what_is_withheld_at_delivery_is_counted() {
     }
     assert_eq!(world.payloads(client), ["x"]);
     assert_eq!(world.shards[0].counters().messages_withheld_total, 2);
+    let told = |world: &mut World| {
+        let events = world.events("messages.withheld").into_iter();
+        let text = |event: Event| {
+            event
+                .fields()
+                .map(|(_, value)| format!("{value:?}"))
+                .collect()
+        };
+        events.map(text).collect::<Vec<Vec<String>>>()
+    };
+    let events = told(&mut world);
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1][2..], ["Text(\"shut/too\")", "Number(2)"]);
+    // The third is not told, the fourth is; retained ones count too.
+    world.retain(client, "shut/1", "x", 0);
+    assert_eq!(told(&mut world).len(), 0);
+    world.subscribe(client, "shut/#", 0);
+    assert_eq!(told(&mut world)[0][2..], ["Text(\"shut/#\")", "Number(4)"]);
+    assert_eq!(world.payloads(client), [""; 0]);
 }
