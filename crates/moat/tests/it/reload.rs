@@ -58,7 +58,7 @@ fn a_hang_up_reads_everything_and_reopens_the_log() {
     );
     fs::rename(&log, &moved).unwrap();
     broker.hang_up();
-    let deadline = std::time::Instant::now() + moat_testkit::process::PROCESS_DEADLINE;
+    let deadline = std::time::Instant::now() + PROCESS_DEADLINE;
     let complete = |text: &str| {
         [
             "log.reopened",
