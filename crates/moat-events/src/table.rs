@@ -257,6 +257,16 @@ events! {
         count: u64,
     }
 
+    /// Messages of QoS 1 or 2 for a shared subscription were dropped; told when the total has doubled.
+    SharedMessagesDropped = "shared.dropped", Warning, unaudited {
+        /// The filter of the group, with `$share/GROUP/`.
+        filter: String,
+        /// How many the group has lost in all.
+        total: u64,
+        /// What dropped them.
+        cause: String,
+    }
+
     /// A client publishes faster than it may and is slowed down.
     PublishRateExceeded = "publish.rate_exceeded", Warning, unaudited {
         /// The identity of the client.

@@ -85,6 +85,7 @@ impl Shard {
                 .map_err(|reason| Refused::new(version, reason))?,
         };
         self.attach(at, arrival, resumed.is_some(), now, fx);
+        self.join_all(at, now, fx);
         self.pump(at, now, fx);
         Ok(at)
     }
@@ -272,7 +273,6 @@ fn connack<'a>(
             maximum_packet_size: Some(limits.packet.packet_bytes_max),
             assigned_client_id: opening.client_id_assigned.then_some(&*opening.client_id),
             topic_alias_maximum: Some(limits.topic_alias_max),
-            shared_subscription_available: Some(false),
             server_keep_alive_secs,
             ..ConnAckProperties::default()
         },

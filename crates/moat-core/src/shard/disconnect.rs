@@ -6,7 +6,7 @@ use moat_events::{Event, PeerAddress};
 use super::Shard;
 use super::receive::{Next, Violation};
 use crate::effects::{Close, Effects};
-use crate::session::{Session, SessionIndex, Will};
+use crate::session::{Outbound, Session, SessionIndex, Will};
 use crate::time::Time;
 
 impl Shard {
@@ -76,6 +76,10 @@ impl Shard {
             return;
         };
         self.residents.pool.give(link.out);
+        self.away(at, now, fx);
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return;
+        };
         if let Some(outbound) = session.outbound.as_deref_mut() {
             outbound.connection_lost();
         }
@@ -110,9 +114,17 @@ impl Shard {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
-        for filter in session.subscriptions.take_all() {
-            self.forget_subscription(at, &filter, fx);
+        let filters = session.subscriptions.take_all();
+        let unacknowledged = session
+            .outbound
+            .as_deref()
+            .map(Outbound::dealt_unacknowledged)
+            .unwrap_or_default();
+        for filter in filters {
+            self.forget_subscription(at, &filter, now, fx);
         }
+        // Only now, so that they cannot be dealt to the session that ends.
+        self.return_all(unacknowledged, now, fx);
         self.residents.remove(at);
     }
 

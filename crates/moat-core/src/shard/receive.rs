@@ -172,7 +172,7 @@ impl Shard {
             Packet::PubRel(ack) => self.on_pubrel(at, &ack, fx),
             Packet::PubComp(ack) => self.on_pubcomp(at, &ack, now, fx),
             Packet::Subscribe(subscribe) => self.on_subscribe(at, &subscribe, now, fx),
-            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, fx),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, now, fx),
             Packet::PingReq => {
                 self.say(at, fx, |version, out| {
                     // [MQTT-3.12.4-1]; two bytes cannot fail to encode.

@@ -47,10 +47,10 @@ impl Shard {
         self.fan_out_system(message, now, fx);
     }
 
-    /// Hands a value to the sessions here that want it.
+    /// Hands a value to the sessions and groups here that want it.
     pub(super) fn fan_out_system(&mut self, message: &Arc<Message>, now: Time, fx: &mut Effects) {
-        let mut outgoing = Outgoing::of_message(message, &mut self.frames, now);
-        self.residents
-            .fan_out(&mut outgoing, None, &self.policy, &self.limits, fx);
+        let (mut delivery, frames, _) = self.delivery();
+        let mut outgoing = Outgoing::of_message(message, frames, now);
+        delivery.deliver(&mut outgoing, None, fx);
     }
 }

@@ -706,7 +706,7 @@ impl World {
 
     pub(crate) fn set_policy(&mut self, policy: &Arc<Snapshot>) {
         for (shard, fx) in self.shards.iter_mut().zip(&mut self.fx) {
-            shard.set_policy(Arc::clone(policy), fx);
+            shard.set_policy(Arc::clone(policy), self.now, fx);
         }
         self.after_step();
     }

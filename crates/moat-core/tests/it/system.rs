@@ -53,6 +53,16 @@ fn a_value_reaches_subscribers_of_every_shard_at_once_and_later_ones_retained() 
             assert_eq!((pair[0].text(), pair[1].text()), ("1", "2"));
         }
     }
+    // Of a group one gets each.
+    let members = ["m1", "m2"].map(|id| world.client(V5, id));
+    for member in members {
+        world.subscribe(member, "$share/g/$SYS/#", 0);
+    }
+    for topic in &topics {
+        world.tell(topic, "2");
+    }
+    let got: usize = members.iter().map(|m| world.messages(*m).len()).sum();
+    assert_eq!(got, topics.len());
     let late = world.client(V5, "late");
     world.subscribe(late, "$SYS/#", 1);
     let got = world.messages(late);
@@ -146,6 +156,11 @@ fn packets_payloads_and_sessions_are_counted() {
     assert_eq!(counters.payload_bytes_received_total, 5);
     assert_eq!(counters.payload_bytes_sent_total, 5);
     assert_eq!(world.shards[0].census().connected, 1);
+
+    world.subscribe(reader, "$share/g/u", 0);
+    world.subscribe(reader, "$share/h/u", 0);
+    assert_eq!(world.shards[0].census().shared_subscriptions, 2);
+    assert_eq!(world.shards[0].sizes().subscriptions, 1);
 
     world.lose(reader);
     let writer = world.client(V5, "writer");
