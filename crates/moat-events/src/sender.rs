@@ -263,7 +263,7 @@ mod tests {
         let (queue, sender) = in_front_of(entries);
         for port in 1..=60_000 {
             sender.send(Event::ConnectionRefused {
-                address: ([127, 0, 0, 1], port).into(),
+                address: std::net::SocketAddr::from(([127, 0, 0, 1], port)).into(),
                 listener: "tls".into(),
                 reason: "connections_max reached".into(),
             });

@@ -104,6 +104,22 @@ impl Retained {
             return Ok(());
         }
         self.admit(message, limits)?;
+        let old = self.place(message);
+        self.count(message);
+        if let Some(old) = old {
+            self.discount(&old);
+        }
+        Ok(())
+    }
+
+    /// Keeps a value of the broker itself. Only the levels of its topic are counted, a few kilobytes for all of them: clients cannot
+    /// make more.
+    pub fn set_system(&mut self, message: &Arc<Message>) {
+        self.place(message);
+    }
+
+    /// Puts `message` at its topic. Returns the one before.
+    fn place(&mut self, message: &Arc<Message>) -> Option<Arc<Message>> {
         let mut level = &mut self.root;
         for name in message.topic().split('/') {
             if !level.children.contains_key(name) {
@@ -111,21 +127,14 @@ impl Retained {
                 self.branches += usize::from(level.children.is_empty());
                 level.children.insert(name.into(), Level::default());
             }
-            match level.children.get_mut(name) {
-                Some(child) => level = child,
-                None => return Ok(()),
-            }
+            level = level.children.get_mut(name)?;
         }
         self.kept_total += 1;
-        let old = level.message.replace(Kept {
+        let kept = Kept {
             message: Arc::clone(message),
             number: self.kept_total,
-        });
-        self.count(message);
-        if let Some(old) = old {
-            self.discount(&old.message);
-        }
-        Ok(())
+        };
+        level.message.replace(kept).map(|old| old.message)
     }
 
     /// Whether `message` fits beside what stays when it replaces its predecessor.

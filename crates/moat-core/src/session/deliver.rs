@@ -6,7 +6,7 @@ use std::sync::Arc;
 use moat_codec::{Ack, PacketId, PacketType, QoS};
 
 use super::inflight::{Parcel, Pending, SubscriptionIdList};
-use super::{Link, Outbound, Session};
+use super::{Link, Outbound, Session, Share};
 use crate::buffer_pool::BufferPool;
 use crate::limits::Limits;
 use crate::message::{FrameCache, Outgoing, Receiver};
@@ -21,6 +21,8 @@ pub struct Wish<'a> {
     pub retain: bool,
     /// Identifiers of all its subscriptions that matched.
     pub ids: &'a [NonZeroU32],
+    /// The group that dealt the message, for a shared subscription.
+    pub share: Option<&'a Arc<Share>>,
 }
 
 /// What became of a delivery.
@@ -92,6 +94,7 @@ impl Session {
             qos: qos.min(message.qos),
             retain: true,
             ids: id.map_or(SubscriptionIdList::None, SubscriptionIdList::One),
+            share: None,
             message,
         }));
     }
@@ -127,10 +130,19 @@ impl Session {
 pub struct Pumped {
     /// Messages written.
     pub sent: u64,
+    /// Bytes of their payloads.
+    pub sent_payload_bytes: u64,
     /// Messages the client can never take.
     pub dropped: u64,
     /// Messages whose time had passed.
     pub expired: u64,
+}
+
+impl Pumped {
+    fn sent(&mut self, message: &Message) {
+        self.sent += 1;
+        self.sent_payload_bytes += message.payload().len() as u64;
+    }
 }
 
 impl Link {
@@ -234,11 +246,12 @@ impl Link {
                 qos: parcel.qos,
                 retain: parcel.retain,
                 ids: parcel.ids.as_slice(),
+                share: None,
             };
             self.send_unacknowledged(&mut outgoing, wish, pool)
         };
         match delivered {
-            Delivered::Sent => pumped.sent += 1,
+            Delivered::Sent => pumped.sent(&message),
             Delivered::Queued | Delivered::Dropped => pumped.dropped += 1,
         }
         true
@@ -278,7 +291,7 @@ impl Link {
                 let size_max = self.maximum_packet_size;
                 if outgoing.write(&to, size_max, self.buffer(pool)) {
                     self.send_quota -= 1;
-                    pumped.sent += 1;
+                    pumped.sent(&parcel.message);
                 } else {
                     // The client takes smaller packets now than when this was sent: it counts as
                     // sent and acknowledged [MQTT-3.1.2-25]. The window moves on by itself.
@@ -299,5 +312,6 @@ fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>) -> Parcel {
         qos: wish.qos,
         retain: wish.retain,
         ids: SubscriptionIdList::new(wish.ids),
+        share: wish.share.cloned(),
     }
 }

@@ -5,6 +5,7 @@ pub mod link;
 pub mod opening;
 pub mod outbound;
 pub mod rate;
+pub mod share;
 pub mod subscriptions;
 pub mod will;
 
@@ -19,6 +20,7 @@ pub use deliver::{Delivered, Wish};
 pub use link::{Link, PartialPacket};
 pub use opening::Opening;
 pub use outbound::Outbound;
+pub use share::{Membership, Memberships, Share};
 pub use subscriptions::{SessionIndex, Subscriber, Subscriptions};
 pub use will::Will;
 
@@ -34,6 +36,8 @@ pub struct Session {
     pub link: Option<Box<Link>>,
     /// Its filters.
     pub subscriptions: Subscriptions,
+    /// Its part in shared subscriptions; absent while it has none.
+    pub shares: Option<Box<Memberships>>,
     /// What it is owed; absent while that is nothing.
     pub outbound: Option<Box<Outbound>>,
     /// QoS 2 identifiers of the client that await PUBREL, sorted [MQTT-4.3.3-10].
@@ -55,6 +59,8 @@ pub struct Session {
     pub via_owner: Box<[u32]>,
     /// QoS 1 and 2 messages it has lost to its limits.
     pub dropped: u64,
+    /// Messages its subscriptions matched and the policy kept back, where it judges each delivery.
+    pub withheld: u64,
     /// The fan-out that last chose this session, and where it stands in it.
     pub chosen: (u64, u32),
 }
@@ -68,6 +74,7 @@ impl Session {
             client_id,
             link: None,
             subscriptions: Subscriptions::default(),
+            shares: None,
             outbound: None,
             inbound: Vec::new(),
             will: None,
@@ -78,6 +85,7 @@ impl Session {
             generation,
             via_owner: Box::default(),
             dropped: 0,
+            withheld: 0,
             chosen: (0, 0),
         }
     }

@@ -1,5 +1,6 @@
 //! The subscriptions of one session, sorted by filter.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use moat_codec::{QoS, RetainHandling, SubscriptionOptions};
@@ -75,7 +76,8 @@ pub fn wants_retained(handling: RetainHandling, existed: bool) -> bool {
 /// Filters of one session.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
-    filters: Vec<Box<str>>,
+    /// A tree, since a client may bring thousands of them in one packet.
+    filters: BTreeSet<Box<str>>,
 }
 
 impl Subscriptions {
@@ -94,29 +96,17 @@ impl Subscriptions {
     /// Whether `filter` is subscribed, character by character [MQTT-3.8.4-3].
     #[must_use]
     pub fn contains(&self, filter: &str) -> bool {
-        self.place(filter).is_ok()
+        self.filters.contains(filter)
     }
 
     /// Adds `filter`. Returns whether it is new.
     pub fn insert(&mut self, filter: &str) -> bool {
-        match self.place(filter) {
-            Ok(_) => false,
-            Err(place) => {
-                self.filters.insert(place, filter.into());
-                true
-            }
-        }
+        !self.contains(filter) && self.filters.insert(filter.into())
     }
 
     /// Removes `filter`. Returns whether it was there [MQTT-3.10.4-1].
     pub fn remove(&mut self, filter: &str) -> bool {
-        match self.place(filter) {
-            Ok(place) => {
-                self.filters.remove(place);
-                true
-            }
-            Err(_) => false,
-        }
+        self.filters.remove(filter)
     }
 
     /// All filters, sorted.
@@ -126,10 +116,6 @@ impl Subscriptions {
 
     /// Takes all filters out.
     pub fn take_all(&mut self) -> Vec<Box<str>> {
-        std::mem::take(&mut self.filters)
-    }
-
-    fn place(&self, filter: &str) -> Result<usize, usize> {
-        self.filters.binary_search_by(|probe| (**probe).cmp(filter))
+        std::mem::take(&mut self.filters).into_iter().collect()
     }
 }

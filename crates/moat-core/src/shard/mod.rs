@@ -7,6 +7,7 @@
 
 mod acknowledge;
 mod connect;
+mod delivery;
 mod disconnect;
 mod peer;
 mod policy;
@@ -14,7 +15,9 @@ mod publish;
 mod receive;
 mod residents;
 mod search;
+mod share;
 mod subscribe;
+mod system;
 mod timers;
 mod topology;
 mod unsubscribe;
@@ -34,6 +37,7 @@ pub use search::{
     RetainedWish, SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_SPARE,
     SEARCHES_UNDER_WAY_MAX, Search, SearchPart,
 };
+pub use share::ShareMessage;
 pub use subscribe::WAITING_SUBSCRIBES_MAX;
 pub use topology::{SHARDS_MAX, ShardId, Topology};
 
@@ -41,7 +45,7 @@ use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::FrameCache;
-use crate::router::{Interest, Retained, retained::RetainedLimits};
+use crate::router::{Interest, Retained, Shared, retained::RetainedLimits};
 use crate::session::{Link, Session, SessionIndex};
 use crate::time::Time;
 
@@ -54,9 +58,10 @@ pub struct Shard {
     residents: residents::Residents,
     interest: Interest,
     retained: Retained,
+    shared: Shared,
     frames: FrameCache,
     timers: BinaryHeap<timers::Timer>,
-    waiting: HashMap<u64, Vec<subscribe::WaitingSubscribe>, RandomState>,
+    waiting: HashMap<u64, Vec<subscribe::Waiting>, RandomState>,
     retained_swept: Time,
     /// The [`Shard::work_total`] at which the connection at hand has had its turn.
     turn_ends_at: u64,
@@ -73,8 +78,38 @@ pub struct Sizes {
     pub sessions: usize,
     /// Subscriptions.
     pub subscriptions: usize,
+    /// Groups of shared subscriptions owned here.
+    pub shared_groups: usize,
+    /// Messages that wait in them for a member.
+    pub shared_waiting: usize,
     /// Retained messages owned here.
     pub retained_messages: usize,
+}
+
+/// What takes a walk over all sessions to know; now and then, not for every packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Sessions with a connection.
+    pub connected: usize,
+    /// Messages that wait in queues.
+    pub queued_messages: usize,
+    /// Bytes of these.
+    pub queued_bytes: usize,
+    /// Bytes of the retained messages owned here.
+    pub retained_bytes: usize,
+    /// Memberships in groups of shared subscriptions.
+    pub shared_subscriptions: usize,
+}
+
+impl Census {
+    /// Adds another shard's numbers.
+    pub fn add(&mut self, other: &Census) {
+        self.connected += other.connected;
+        self.queued_messages += other.queued_messages;
+        self.queued_bytes += other.queued_bytes;
+        self.retained_bytes += other.retained_bytes;
+        self.shared_subscriptions += other.shared_subscriptions;
+    }
 }
 
 impl Shard {
@@ -90,6 +125,7 @@ impl Shard {
             residents: residents::Residents::default(),
             interest,
             retained: Retained::default(),
+            shared: Shared::default(),
             frames: FrameCache::default(),
             timers: BinaryHeap::new(),
             waiting: HashMap::default(),
@@ -156,13 +192,34 @@ impl Shard {
         Sizes {
             sessions: self.residents.sessions.len(),
             subscriptions: self.residents.subscriptions.len(),
+            shared_groups: self.shared.len(),
+            shared_waiting: self.shared.waiting(),
             retained_messages: self.retained.len(),
         }
+    }
+
+    /// Counts what there is no running count of.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census {
+            retained_bytes: self.retained.bytes(),
+            ..Census::default()
+        };
+        for (_, session) in &self.residents.sessions {
+            census.connected += usize::from(session.link.is_some());
+            census.shared_subscriptions += session.shares.as_ref().map_or(0, |s| s.count());
+            if let Some(outbound) = &session.outbound {
+                census.queued_messages += outbound.queued();
+                census.queued_bytes += outbound.queued_bytes();
+            }
+        }
+        census
     }
 
     /// The out-buffer of `at` has drained: sends what waited for room, which makes it dirty again.
     pub fn flushed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         self.pump(at, now, fx);
+        self.report_credit(at, now, fx);
     }
 
     /// Sends what a session is owed, looks for what its subscriptions are owed next, and marks its connection dirty if there is
@@ -196,6 +253,7 @@ impl Shard {
             .is_some_and(|link| link.out.is_empty());
         let pumped = session.pump(&mut self.frames, &self.limits, &mut residents.pool, now);
         residents.counters.messages_sent_total += pumped.sent;
+        residents.counters.payload_bytes_sent_total += pumped.sent_payload_bytes;
         residents.counters.messages_dropped_total += pumped.dropped;
         residents.counters.messages_expired_total += pumped.expired;
         if pumped.dropped > 0 {
@@ -231,6 +289,7 @@ impl Shard {
             fx.dirty.push(link.conn);
         }
         let version = link.version;
+        residents.counters.answers_sent_total += 1;
         write(version, link.buffer(&mut residents.pool));
     }
 

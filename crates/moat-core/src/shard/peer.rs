@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::publish::retain_refused;
 use super::search::{Search, SearchPart};
+use super::share::ShareMessage;
 use super::{Shard, ShardId};
 use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
@@ -38,6 +39,16 @@ pub enum PeerMessage {
         /// Whose it is.
         from: SessionRef,
     },
+    /// A value of the broker itself, for the shard that owns its topic.
+    System {
+        /// The value.
+        message: Arc<Message>,
+    },
+    /// A value of the broker itself that somebody in the other shard wants.
+    SystemDeliver {
+        /// The value.
+        message: Arc<Message>,
+    },
     /// A [`PeerMessage::ViaOwner`] of this session has reached the inbox of every shard that wants it.
     OwnerDone {
         /// Whose message it was.
@@ -49,6 +60,13 @@ pub enum PeerMessage {
         filter: Box<str>,
         /// What the confirmation carries; `None` takes the interest back.
         ticket: Option<u64>,
+    },
+    /// About a group of a shared subscription.
+    Share {
+        /// Its filter, `$share/GROUP/` included.
+        filter: Arc<str>,
+        /// What there is to say.
+        what: ShareMessage,
     },
     /// The interest of this ticket has been applied.
     InterestApplied {
@@ -81,11 +99,13 @@ impl Shard {
                 let is_publisher = from.shard == self.id
                     && self.residents.same(from.session, from.generation).is_some();
                 let publisher = is_publisher.then_some(from.session);
-                let mut outgoing = Outgoing::of_message(&message, &mut self.frames, now);
-                self.residents
-                    .fan_out(&mut outgoing, publisher, &self.policy, &self.limits, fx);
+                let (mut delivery, frames, _) = self.delivery();
+                let mut outgoing = Outgoing::of_message(&message, frames, now);
+                delivery.deliver(&mut outgoing, publisher, fx);
             }
             PeerMessage::ViaOwner { message, from } => self.as_owner(&message, from, now, fx),
+            PeerMessage::System { message } => self.own_system(&message, now, fx),
+            PeerMessage::SystemDeliver { message } => self.fan_out_system(&message, now, fx),
             PeerMessage::OwnerDone { session } => self.owner_done(from, session),
             PeerMessage::Interest { filter, ticket } => {
                 self.interest.apply(from, &filter, ticket.is_some());
@@ -93,6 +113,7 @@ impl Shard {
                     fx.tell(from, PeerMessage::InterestApplied { ticket });
                 }
             }
+            PeerMessage::Share { filter, what } => self.on_share(from, &filter, what, now, fx),
             PeerMessage::InterestApplied { ticket } => {
                 if self.interest.confirm(ticket) {
                     self.ticket_confirmed(ticket, now, fx);
@@ -126,9 +147,9 @@ impl Shard {
                 },
             );
         }
-        let mut outgoing = Outgoing::of_message(message, &mut self.frames, now);
-        self.residents
-            .fan_out(&mut outgoing, None, &self.policy, &self.limits, fx);
+        let (mut delivery, frames, _) = self.delivery();
+        let mut outgoing = Outgoing::of_message(message, frames, now);
+        delivery.deliver(&mut outgoing, None, fx);
         fx.tell_last(from.shard, PeerMessage::OwnerDone { session: from });
     }
 

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use moat_codec::ReasonCode;
 use moat_events::Event;
-use moat_policy::Snapshot;
+use moat_policy::{Identity, Snapshot};
 
 use super::{Shard, residents};
 use crate::effects::Effects;
-use crate::session::SessionIndex;
+use crate::session::{Session, SessionIndex};
+use crate::time::Time;
 
 impl Shard {
     /// Judges by `policy` from now on, and re-judges the subscriptions and queued messages of every
     /// session. Wills are judged when they are published.
-    pub fn set_policy(&mut self, policy: Arc<Snapshot>, fx: &mut Effects) {
+    pub fn set_policy(&mut self, policy: Arc<Snapshot>, now: Time, fx: &mut Effects) {
         self.policy = policy;
         let all: Vec<SessionIndex> = self
             .residents
@@ -21,15 +23,32 @@ impl Shard {
             .map(|(at, _)| SessionIndex(u32::try_from(at).unwrap_or(u32::MAX)))
             .collect();
         for at in all {
-            self.re_judge(at, fx);
+            self.re_judge(at, now, fx);
         }
     }
 
-    fn re_judge(&mut self, at: SessionIndex, fx: &mut Effects) {
+    /// Closes the connections of all whom `may_stay` does not name any more. Their sessions take their course, as after
+    /// any other end of a connection.
+    pub fn put_out(&mut self, may_stay: impl Fn(&Identity) -> bool, now: Time, fx: &mut Effects) {
+        let gone = |session: &Session| session.link.is_some() && !may_stay(&session.identity);
+        let all: Vec<SessionIndex> = self
+            .residents
+            .sessions
+            .iter()
+            .filter(|(_, session)| gone(session))
+            .map(|(at, _)| SessionIndex(u32::try_from(at).unwrap_or(u32::MAX)))
+            .collect();
+        for at in all {
+            let why = "the user is in no users file any more";
+            self.close(at, ReasonCode::NotAuthorized, why, now, fx);
+        }
+    }
+
+    fn re_judge(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         let policy = Arc::clone(&self.policy);
-        let (lost, unqueued) = self.residents.no_longer_allowed(at, &policy, &self.limits);
-        for (filter, rule) in lost {
-            self.remove_subscription(at, &filter, fx);
+        let rejudged = self.residents.no_longer_allowed(at, &policy, &self.limits);
+        for (filter, rule) in rejudged.lost {
+            self.remove_subscription(at, &filter, now, fx);
             let Some(session) = self.session(at) else {
                 return;
             };
@@ -40,6 +59,11 @@ impl Shard {
                 rule,
             });
         }
+        // Another member may have what this one may no longer.
+        self.return_all(rejudged.unqueued_dealt, now, fx);
+        // The owners of its groups judge each message for it, or no longer do.
+        self.join_all(at, now, fx);
+        let unqueued = rejudged.unqueued;
         if unqueued == 0 {
             return;
         }

@@ -139,7 +139,10 @@ impl Shard {
         match self.policy.authorize_publish(session.subject(), resolved) {
             Ok(authorized) => match self.route(at, &authorized, false, now, fx) {
                 Ok(reason) => {
-                    self.residents.counters.messages_received_total += 1;
+                    let counters = &mut self.residents.counters;
+                    counters.messages_received_total += 1;
+                    counters.payload_bytes_received_total +=
+                        authorized.get().publish().payload.len() as u64;
                     self.acknowledge(at, receipt, reason, fx);
                     Next::Continue
                 }
@@ -250,16 +253,15 @@ impl Shard {
             }
         }
         let limits = self.retained_limits();
-        let mut outgoing = Outgoing::of_packet(publish, &publisher, &mut self.frames, now);
+        let (mut delivery, frames, retained) = self.delivery();
+        let mut outgoing = Outgoing::of_packet(publish, &publisher, frames, now);
         if retain {
-            let refusal = self.retained.set(&outgoing.shared(), &limits).err();
+            let refusal = retained.set(&outgoing.shared(), &limits).err();
             if let Some(refusal) = refusal {
                 fx.events.push(retain_refused(&publisher, topic, refusal));
             }
         }
-        let here = self
-            .residents
-            .fan_out(&mut outgoing, Some(at), &self.policy, &self.limits, fx);
+        let here = delivery.deliver(&mut outgoing, Some(at), fx);
         for shard in wanting.iter() {
             fx.tell(
                 shard,

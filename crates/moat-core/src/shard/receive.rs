@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use moat_codec::{DecodeError, Disconnect, Framed, Packet, PacketType, ReasonCode, frame};
-use moat_events::Event;
+use moat_events::{Event, PeerAddress};
 
 use super::Shard;
 use crate::effects::{Close, Effects};
@@ -137,7 +137,10 @@ impl Shard {
                 Err(error) => Err(Violation::from(error)),
             };
             match next {
-                Ok((total, Next::Continue)) => consumed += total,
+                Ok((total, Next::Continue)) => {
+                    self.residents.counters.packets_received_total += 1;
+                    consumed += total;
+                }
                 Ok((_, Next::Again)) => break,
                 Ok((_, Next::Pause(pause))) => {
                     return Received {
@@ -268,7 +271,7 @@ impl Shard {
     }
 }
 
-fn link_address(session: &crate::session::Session) -> core::net::SocketAddr {
-    let unknown = core::net::SocketAddr::from(([0, 0, 0, 0], 0));
-    session.link.as_ref().map_or(unknown, |link| link.address)
+fn link_address(session: &crate::session::Session) -> PeerAddress {
+    let link = session.link.as_ref();
+    link.map_or(PeerAddress::UNKNOWN, |link| link.address)
 }

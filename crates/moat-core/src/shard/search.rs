@@ -66,7 +66,8 @@ impl Shard {
         let shards = self.topology.len();
         let needed_max = self.limits.subscriptions_per_session_max * shards;
         let (id, kept_total) = (self.id, self.retained.kept_total());
-        let is_empty = self.retained.is_empty();
+        // Values of the broker are not among the messages that are counted, but their levels are.
+        let is_empty = self.retained.bytes() == 0;
         let topology = self.topology.clone();
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
@@ -138,7 +139,7 @@ impl Shard {
                 self.delayed_searches.push_back(Delayed { search, to });
             } else {
                 let (search, messages) = self.search_part(search, now);
-                if self.found(to, search, messages) {
+                if self.found(to, search, messages, fx) {
                     return true;
                 }
             }
@@ -188,7 +189,7 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) {
-        self.found(to, search, messages);
+        self.found(to, search, messages, fx);
         self.pump(to.session, now, fx);
     }
 
@@ -204,7 +205,7 @@ impl Shard {
                 continue;
             }
             let (search, messages) = self.search_part(search, now);
-            self.found(to, search, messages);
+            self.found(to, search, messages, fx);
             self.pump(to.session, now, fx);
         }
     }
@@ -238,12 +239,18 @@ impl Shard {
 
     /// Owes a session what a part of a search has brought, and lets the search wait for its next part. Returns whether
     /// there is something to send.
-    fn found(&mut self, to: SessionRef, part: SearchPart, messages: Vec<Arc<Message>>) -> bool {
+    fn found(
+        &mut self,
+        to: SessionRef,
+        part: SearchPart,
+        messages: Vec<Arc<Message>>,
+        fx: &mut Effects,
+    ) -> bool {
         let wish = &part.search.wish;
         let (policy, limits) = (&self.policy, &self.limits);
         let messages =
             self.residents
-                .receivable(to.session, &wish.filter, messages, policy, limits);
+                .receivable(to.session, &wish.filter, messages, policy, limits, fx);
         let Some(session) = self.residents.same(to.session, to.generation) else {
             return false;
         };

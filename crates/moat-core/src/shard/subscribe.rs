@@ -8,7 +8,7 @@ use moat_policy::Denied;
 
 use super::receive::{FILTER_WORK, Next, Pause, Violation};
 use super::search::RetainedWish;
-use super::{PeerMessage, SessionRef, Shard};
+use super::{PeerMessage, SessionRef, Shard, ShardId};
 use crate::effects::{ConnId, Effects};
 use crate::router::Applied;
 use crate::session::{PartialPacket, SessionIndex, Subscriber, subscriptions::wants_retained};
@@ -22,6 +22,19 @@ struct Grant {
     packet_id: moat_codec::PacketId,
     reasons: Vec<ReasonCode>,
     retained: Vec<RetainedWish>,
+}
+
+/// What waits for the confirmations of a ticket.
+pub(super) enum Waiting {
+    /// A SUBSCRIBE of this shard's own.
+    Subscribe(WaitingSubscribe),
+    /// Another shard's member of a group that this shard deals for.
+    Join {
+        /// The member's home.
+        home: ShardId,
+        /// What the confirmation to it carries.
+        ticket: u64,
+    },
 }
 
 /// A SUBSCRIBE that waits until other shards have applied its filters.
@@ -63,7 +76,7 @@ impl Shard {
                 return Ok(self.go_on_later(at, partial));
             }
             self.residents.work += FILTER_WORK;
-            let reason = self.subscribe_one(at, &subscription, id, &mut partial, fx);
+            let reason = self.subscribe_one(at, &subscription, id, &mut partial, now, fx);
             if reason.is_error() && version == Version::V31 {
                 // 3.1 has no failure code in SUBACK, and a grant would be a lie.
                 return Err(Violation {
@@ -134,12 +147,10 @@ impl Shard {
         subscription: &Subscription<'_>,
         id: Option<NonZeroU32>,
         partial: &mut PartialPacket,
+        now: Time,
         fx: &mut Effects,
     ) -> ReasonCode {
         let filter = subscription.filter;
-        if filter.shared().is_some() {
-            return ReasonCode::SharedSubscriptionsNotSupported;
-        }
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return ReasonCode::UnspecifiedError;
         };
@@ -155,10 +166,23 @@ impl Shard {
         if !existed && session.subscriptions.len() >= self.limits.subscriptions_per_session_max {
             return ReasonCode::QuotaExceeded;
         }
+        let judged_at_delivery = allowed.judged_at_delivery();
+        if subscription.filter.shared().is_some() {
+            // What is retained is not for a group (4.8.2).
+            partial.tickets.extend(self.subscribe_shared(
+                at,
+                subscription,
+                id,
+                judged_at_delivery,
+                now,
+                fx,
+            ));
+            return granted(subscription.options.qos);
+        }
         session.subscriptions.insert(filter);
         self.residents.subscriptions.insert(
             filter,
-            Subscriber::new(at, subscription.options, id, allowed.judged_at_delivery()),
+            Subscriber::new(at, subscription.options, id, judged_at_delivery),
         );
         partial.tickets.extend(self.announce(filter, existed, fx));
         if wants_retained(subscription.options.retain_handling, existed) {
@@ -172,7 +196,12 @@ impl Shard {
     }
 
     /// Makes the other shards know that this one wants `filter`. Returns the ticket to wait for.
-    fn announce(&mut self, filter: &str, existed: bool, fx: &mut Effects) -> Option<u64> {
+    pub(super) fn announce(
+        &mut self,
+        filter: &str,
+        existed: bool,
+        fx: &mut Effects,
+    ) -> Option<u64> {
         let applied = if existed {
             self.interest.status(filter)
         } else {
@@ -233,17 +262,24 @@ impl Shard {
         self.waiting
             .entry(ticket)
             .or_default()
-            .push(WaitingSubscribe {
+            .push(Waiting::Subscribe(WaitingSubscribe {
                 session,
                 conn,
                 grant,
                 tickets,
-            });
+            }));
     }
 
     /// Every shard has applied the filter of `ticket`.
     pub(super) fn ticket_confirmed(&mut self, ticket: u64, now: Time, fx: &mut Effects) {
-        for mut waiting in self.waiting.remove(&ticket).unwrap_or_default() {
+        for waiting in self.waiting.remove(&ticket).unwrap_or_default() {
+            let mut waiting = match waiting {
+                Waiting::Subscribe(waiting) => waiting,
+                Waiting::Join { home, ticket } => {
+                    fx.tell(home, PeerMessage::InterestApplied { ticket });
+                    continue;
+                }
+            };
             let unconfirmed = loop {
                 match waiting.tickets.pop() {
                     Some(next) if self.interest.is_pending(next) => break Some(next),
@@ -252,6 +288,7 @@ impl Shard {
                 }
             };
             if let Some(next) = unconfirmed {
+                let waiting = Waiting::Subscribe(waiting);
                 self.waiting.entry(next).or_default().push(waiting);
                 continue;
             }

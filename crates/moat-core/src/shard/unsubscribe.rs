@@ -5,6 +5,7 @@ use moat_codec::{ReasonCode, UnsubAck, Unsubscribe};
 use super::receive::{FILTER_WORK, Next, Violation};
 use super::{PeerMessage, Shard};
 use crate::effects::Effects;
+use crate::router::shared::is_shared;
 use crate::session::SessionIndex;
 use crate::time::Time;
 
@@ -32,7 +33,7 @@ impl Shard {
                 return Ok(self.go_on_later(at, partial));
             }
             self.residents.work += FILTER_WORK;
-            let existed = self.remove_subscription(at, filter.as_str(), fx);
+            let existed = self.remove_subscription(at, filter.as_str(), now, fx);
             let reason = if existed {
                 ReasonCode::Success
             } else {
@@ -53,6 +54,7 @@ impl Shard {
         &mut self,
         at: SessionIndex,
         filter: &str,
+        now: Time,
         fx: &mut Effects,
     ) -> bool {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
@@ -61,13 +63,28 @@ impl Shard {
         if !session.subscriptions.remove(filter) {
             return false;
         }
-        self.forget_subscription(at, filter, fx);
+        self.forget_subscription(at, filter, now, fx);
         true
     }
 
     /// Takes one filter from the routing, when the session no longer has it.
-    pub(super) fn forget_subscription(&mut self, at: SessionIndex, filter: &str, fx: &mut Effects) {
-        self.residents.subscriptions.remove(filter, &at);
+    pub(super) fn forget_subscription(
+        &mut self,
+        at: SessionIndex,
+        filter: &str,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        if is_shared(filter) {
+            self.leave(at, filter, now, fx);
+        } else {
+            self.residents.subscriptions.remove(filter, &at);
+            self.take_back_interest(filter, fx);
+        }
+    }
+
+    /// One reason less for this shard to be told about `filter`.
+    pub(super) fn take_back_interest(&mut self, filter: &str, fx: &mut Effects) {
         if self.interest.remove(filter) {
             for shard in self.topology.shards().filter(|shard| *shard != self.id) {
                 fx.tell(

@@ -285,6 +285,7 @@ fn parcel() -> Parcel {
         qos: QoS::AtLeastOnce,
         retain: false,
         ids: SubscriptionIdList::None,
+        share: None,
     }
 }
 
