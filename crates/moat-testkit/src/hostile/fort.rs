@@ -88,6 +88,7 @@ impl Target {
             Transport::Tls => tls,
             Transport::Ws => self.ws,
             Transport::Wss => wss,
+            Transport::Unix => panic!("a fort has no Unix socket"),
         }
     }
 }
