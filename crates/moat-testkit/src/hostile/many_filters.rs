@@ -56,7 +56,7 @@ impl Attack for ManyFilters {
     }
 
     fn steps_per_sec(&self) -> u32 {
-        1
+        4
     }
 
     fn step(&mut self, target: &Target) -> u64 {
