@@ -14,7 +14,7 @@ use crate::listener::{Bound, Listener, Listening};
 use crate::tls::TlsLayer;
 
 /// Connections accepted per listener and turn.
-const ACCEPTS_PER_TURN_MAX: usize = 64;
+const ACCEPTS_PER_TURN_MAX: usize = 16;
 /// Milliseconds a listener rests after the kernel refused a connection, for want of descriptors as
 /// a rule: without the rest, an edge would be lost or the loop would spin.
 const REST_AFTER_ERROR_MILLIS: u64 = 100;

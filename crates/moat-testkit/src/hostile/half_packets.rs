@@ -11,7 +11,7 @@ use crate::raw::encode;
 const HALF_PACKETS: usize = 5000;
 
 /// Connections opened by one step.
-const PER_STEP: usize = 50;
+const PER_STEP: usize = 10;
 
 /// The attack. When it holds all of its connections, each new one replaces the oldest.
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl Attack for HalfPackets {
     }
 
     fn steps_per_sec(&self) -> u32 {
-        20
+        100
     }
 
     fn step(&mut self, target: &Target) -> u64 {
