@@ -1,5 +1,6 @@
 //! From the first CONNECT to the session: who is it, may it come, and where is its home.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use moat_auth::{ConnectRequest, Password, Verdict};
@@ -66,7 +67,7 @@ impl EventLoop {
         match version {
             // A 3.x CONNACK has a code for these three only (3.1.1 section 3.2.2.3).
             Some(version) if version.is_v5() || has_v3_code(reason) => {
-                self.refuse(id, version, reason, &error.to_string());
+                self.refuse(id, (version, u32::MAX), reason, &error.to_string());
             }
             _ => self.refuse_silently(id, &format!("malformed CONNECT: {error}")),
         }
@@ -76,7 +77,7 @@ impl EventLoop {
         let opening = match Opening::of_packet(connect, fresh_client_id) {
             Ok(opening) => opening,
             Err(reason) => {
-                self.refuse(id, connect.version, reason, reason.name());
+                self.refuse(id, speaker(connect), reason, reason.name());
                 return;
             }
         };
@@ -136,7 +137,7 @@ impl EventLoop {
         if self.common.auth.try_submit(request, reply).is_err() {
             self.refuse(
                 id,
-                connect.version,
+                speaker(connect),
                 ReasonCode::ServerBusy,
                 "password_checks_queued_max reached",
             );
@@ -173,7 +174,9 @@ impl EventLoop {
         let Stage::AwaitingAuth(asked) = &connection.stage else {
             return;
         };
-        let version = asked.opening.version;
+        // A stranger is told nothing beyond the code.
+        let (version, size_max) = (asked.opening.version, asked.opening.maximum_packet_size);
+        let Refused { bytes, .. } = Refused::new(version, size_max, reason);
         let event = Event::AuthenticationFailed {
             identity: asked.tried.as_deref().map(str::to_owned),
             client_id: asked.opening.client_id.to_string(),
@@ -183,7 +186,6 @@ impl EventLoop {
             reason: why.to_owned(),
         };
         self.fx.events.push(event);
-        let Refused { bytes, .. } = Refused::new(version, reason);
         self.begin_closing(id, &bytes);
     }
 
@@ -198,9 +200,8 @@ impl EventLoop {
             return;
         };
         let mut opening = asked.opening;
-        let version = opening.version;
         if let Err(why) = bind_client_id(connection.listener.client_id, &identity, &mut opening) {
-            self.refuse(id, version, ReasonCode::ClientIdentifierNotValid, why);
+            self.refuse_known(id, &opening, ReasonCode::ClientIdentifierNotValid, why, why);
             return;
         }
         // Strangers on an anonymous listener share a name, but they are not one identity.
@@ -210,12 +211,11 @@ impl EventLoop {
             .authenticated_as((!anonymous).then_some(&identity.name))
             .is_err()
         {
-            self.refuse(
-                id,
-                version,
-                ReasonCode::QuotaExceeded,
+            let (why, reached) = (
+                "this identity has as many connections as the server allows",
                 "connections_per_identity_max reached",
             );
+            self.refuse_known(id, &opening, ReasonCode::QuotaExceeded, why, reached);
             return;
         }
         let home = topology.home(&identity.name, &opening.client_id);
@@ -266,10 +266,30 @@ impl EventLoop {
         }
     }
 
-    /// Turns a client away with a CONNACK.
-    pub(super) fn refuse(&mut self, id: ConnId, version: Version, reason: ReasonCode, why: &str) {
+    /// Turns a stranger away with a CONNACK of at most `size_max` bytes, without a word of why.
+    pub(super) fn refuse(
+        &mut self,
+        id: ConnId,
+        (version, size_max): (Version, u32),
+        reason: ReasonCode,
+        why: &str,
+    ) {
         self.refused(id, reason, why);
-        let Refused { bytes, .. } = Refused::new(version, reason);
+        let Refused { bytes, .. } = Refused::new(version, size_max, reason);
+        self.begin_closing(id, &bytes);
+    }
+
+    /// Turns away a client that has proved who it is: it may hear `why`, the log tells `cause`.
+    fn refuse_known(
+        &mut self,
+        id: ConnId,
+        opening: &Opening,
+        reason: ReasonCode,
+        why: &str,
+        cause: &str,
+    ) {
+        self.refused(id, reason, cause);
+        let Refused { bytes, .. } = Refused::within(opening, reason, why);
         self.begin_closing(id, &bytes);
     }
 
@@ -326,6 +346,12 @@ fn bind_client_id(
     } else {
         Err("the listener binds client ids to identities, and this one is not its identity's")
     }
+}
+
+/// The version of a client and the largest packet it takes, in bytes.
+fn speaker(connect: &Connect<'_>) -> (Version, u32) {
+    let size_max = connect.properties.maximum_packet_size;
+    (connect.version, size_max.map_or(u32::MAX, NonZeroU32::get))
 }
 
 fn has_v3_code(reason: ReasonCode) -> bool {

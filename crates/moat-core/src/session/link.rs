@@ -28,6 +28,8 @@ pub struct Link {
     pub send_quota: u16,
     /// The largest packet the client takes, in bytes.
     pub maximum_packet_size: u32,
+    /// Whether it wants to hear reasons with anything but CONNACK and DISCONNECT [MQTT-3.1.2-29].
+    pub wants_reasons: bool,
     /// Keep alive in seconds; 0 is none.
     pub keep_alive_secs: u16,
     /// When the last bytes came.

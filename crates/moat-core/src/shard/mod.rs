@@ -6,6 +6,7 @@
 //! [`Shard::next_timeout`] has come. After each call it carries out the [`Effects`].
 
 mod acknowledge;
+mod answer;
 mod connect;
 mod disconnect;
 mod peer;

@@ -15,6 +15,7 @@ impl Shard {
         unsubscribe: &Unsubscribe<'_>,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
+        self.check_suback_fits(at, unsubscribe.filters().count())?;
         let mut reasons = Vec::new();
         for filter in unsubscribe.filters() {
             let existed = self.remove_subscription(at, filter.as_str(), fx);

@@ -504,6 +504,15 @@ impl World {
         true
     }
 
+    /// The bytes a client has been sent since the last look.
+    pub(crate) fn raw(&mut self, client: Client) -> Vec<u8> {
+        let mut first = true;
+        while self.flush(client, first) {
+            first = false;
+        }
+        std::mem::take(&mut self.wire(client).incoming)
+    }
+
     /// Everything the client has been sent since the last look.
     pub(crate) fn read(&mut self, client: Client) -> Vec<Got> {
         self.drain(client);
