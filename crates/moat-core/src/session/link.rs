@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use moat_codec::{InboundAliases, Version};
 
+use super::aliases::OutboundAliases;
 use super::rate::PublishRate;
 use crate::{ConnId, Time};
 
@@ -20,6 +21,8 @@ pub struct Link {
     pub version: Version,
     /// Topic aliases the client has set up [MQTT-3.3.2-7].
     pub aliases: InboundAliases,
+    /// Topic aliases set towards the client; absent unless it takes some.
+    pub aliases_out: Option<Box<OutboundAliases>>,
     /// Bytes for the client. Empty and without capacity while there is nothing to say.
     pub out: Vec<u8>,
     /// The client's Receive Maximum.

@@ -1,5 +1,6 @@
 //! One client's session: what it is owed and what it has promised, online or offline.
 
+pub mod aliases;
 pub mod inflight;
 pub mod link;
 pub mod opening;

@@ -32,6 +32,8 @@ pub struct Opening {
     pub receive_maximum: u16,
     /// The largest packet the client takes, in bytes.
     pub maximum_packet_size: u32,
+    /// The largest topic alias the client takes; 0 is none, and always so before 5.0.
+    pub topic_alias_maximum: u16,
     /// Whether reason strings may be sent with anything but CONNACK and DISCONNECT.
     pub request_problem_information: bool,
 }
@@ -77,6 +79,10 @@ impl Opening {
             maximum_packet_size: properties
                 .maximum_packet_size
                 .map_or(u32::MAX, NonZeroU32::get),
+            topic_alias_maximum: match connect.version {
+                Version::V5 => properties.topic_alias_maximum,
+                Version::V31 | Version::V311 => 0,
+            },
             request_problem_information: properties.request_problem_information,
         })
     }

@@ -12,6 +12,7 @@ use moat_policy::{Identity, Subject};
 use super::Shard;
 use super::answer::{goodbye, within};
 use crate::effects::{Close, ConnId, Effects};
+use crate::session::aliases::OutboundAliases;
 use crate::session::rate::PublishRate;
 use crate::session::{Link, Opening, SessionIndex};
 use crate::time::Time;
@@ -226,6 +227,9 @@ impl Shard {
             address,
             version: opening.version,
             aliases: InboundAliases::new(terms.topic_alias_maximum),
+            aliases_out: OutboundAliases::new(
+                opening.topic_alias_maximum.min(self.limits.topic_alias_max),
+            ),
             out: Vec::new(),
             receive_maximum: opening
                 .receive_maximum

@@ -43,6 +43,7 @@ pub(crate) struct Pub {
     pub(crate) id: u16,
     pub(crate) expiry: Option<u32>,
     pub(crate) subscription_ids: Vec<u32>,
+    pub(crate) alias: Option<u16>,
 }
 
 impl Pub {
@@ -791,6 +792,7 @@ fn got(bytes: &[u8], version: Version) -> Got {
             id: publish.packet_id.map_or(0, PacketId::value),
             expiry: publish.message_expiry_secs,
             subscription_ids: publish.subscription_ids.iter().collect(),
+            alias: publish.topic_alias.map(NonZeroU16::get),
         }),
         Packet::PubAck(ack) => Got::PubAck(id(&ack).0, id(&ack).1),
         Packet::PubRec(ack) => Got::PubRec(id(&ack).0, id(&ack).1),

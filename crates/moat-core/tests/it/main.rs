@@ -12,6 +12,7 @@
 mod harness;
 
 mod acl;
+mod aliases;
 mod answers;
 mod connect;
 mod corpus;
