@@ -36,6 +36,8 @@ pub struct Setup {
     pub connect_timeout_secs: u64,
     /// How long a stop may take, in seconds.
     pub stop_timeout_secs: u64,
+    /// Where clients of 5.0 are sent when the broker stops, in the form of MQTT 5.0 section 4.11.
+    pub server_reference: Option<Arc<str>>,
     /// Messages one shard's inbox holds.
     pub inbox_messages_max: usize,
     /// Who may do what.
@@ -81,6 +83,7 @@ impl Broker {
             origin: Instant::now(),
             connect_timeout_secs: setup.connect_timeout_secs,
             stop_timeout_secs: setup.stop_timeout_secs,
+            server_reference: setup.server_reference,
             admission: Arc::clone(&admission),
             chain: setup.chain,
             auth: setup.auth,

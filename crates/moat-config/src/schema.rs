@@ -10,6 +10,8 @@ use crate::units::{BYTE_UNITS, TIME_UNITS};
 
 /// A path of [`Kind::RequestPath`], nearly.
 const REQUEST_PATH: &str = "^/[!-~]{0,255}$";
+/// A reference of [`Kind::ServerReference`], nearly.
+const SERVER_REFERENCE: &str = r"^[A-Za-z0-9._:\[\]-]+( [A-Za-z0-9._:\[\]-]+)*$";
 /// An origin of [`Kind::Origins`], nearly.
 const ORIGIN: &str = "^[a-z][a-z0-9+.-]*://[!-~]+$";
 
@@ -62,6 +64,7 @@ fn describe(field: &FieldSpec) -> Value {
             "type": "array", "minItems": 1, "maxItems": count_max, "items": { "type": "string", "minLength": 1 },
         }),
         Kind::RequestPath => json!({ "type": "string", "pattern": REQUEST_PATH }),
+        Kind::ServerReference => json!({ "type": "string", "pattern": SERVER_REFERENCE }),
         Kind::Origins { count_max } => json!({
             "type": "array", "maxItems": count_max, "items": { "type": "string", "pattern": ORIGIN },
         }),

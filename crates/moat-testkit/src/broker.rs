@@ -42,6 +42,7 @@ pub struct Builder {
     client_id: ClientIdMode,
     policy: Snapshot,
     users: Vec<(String, String)>,
+    server_reference: Option<Arc<str>>,
 }
 
 /// A running broker with a plain and a TLS listener on loopback, and WebSocket over each.
@@ -153,6 +154,13 @@ impl Builder {
         self
     }
 
+    /// Where clients are sent when it stops.
+    #[must_use]
+    pub fn server_reference(mut self, reference: &str) -> Self {
+        self.server_reference = Some(reference.into());
+        self
+    }
+
     /// Starts it.
     #[must_use]
     pub fn start(self) -> TestBroker {
@@ -177,6 +185,7 @@ impl Builder {
             admission: self.admission,
             connect_timeout_secs: self.connect_timeout_secs,
             stop_timeout_secs: STOP_TIMEOUT_SECS,
+            server_reference: self.server_reference,
             inbox_messages_max: INBOX_MESSAGES_MAX,
             policy: Arc::new(self.policy),
             chain,
@@ -242,6 +251,7 @@ impl TestBroker {
             client_id: ClientIdMode::Any,
             policy: Snapshot::allow_all(),
             users: Vec::new(),
+            server_reference: None,
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Common {
     pub connect_timeout_secs: u64,
     /// How long a stop may take, in seconds.
     pub stop_timeout_secs: u64,
+    /// Where clients are sent when the broker stops.
+    pub server_reference: Option<Arc<str>>,
     /// Who may connect.
     pub admission: Arc<Admission>,
     /// Who vouches for clients.

@@ -200,6 +200,7 @@ fn start_broker(
         admission: limits::admission(limits),
         connect_timeout_secs: limits.connect_timeout_secs.get().into(),
         stop_timeout_secs: limits.stop_timeout_secs.get().into(),
+        server_reference: config.mqtt.server_reference.as_deref().map(Arc::from),
         inbox_messages_max: limits.inbox_messages_max.get(),
         policy: material.policy,
         chain: material.chain,
