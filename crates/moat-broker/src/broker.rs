@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::Poll;
-use moat_auth::{AuthPool, Chain};
+use moat_auth::{AuthPool, Chain, Mechanisms};
 use moat_core::shard::Topology;
 use moat_core::{Limits, Shard};
 use moat_events::EventSender;
@@ -44,6 +44,8 @@ pub struct Setup {
     pub policy: Arc<Snapshot>,
     /// Who vouches for clients.
     pub chain: Arc<Chain>,
+    /// Authentication methods of MQTT 5.0 that clients may name; every other one is refused.
+    pub mechanisms: Mechanisms,
     /// The workers that ask the chain.
     pub auth: Arc<AuthPool>,
     /// Where events go.
@@ -86,6 +88,7 @@ impl Broker {
             server_reference: setup.server_reference,
             admission: Arc::clone(&admission),
             chain: setup.chain,
+            mechanisms: setup.mechanisms,
             auth: setup.auth,
             events: setup.events,
             inboxes: inboxes.clone(),

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use moat_auth::{AuthPool, BackendConfig, Chain, ContinueOnError, Password, file, x509};
+use moat_auth::{
+    AuthPool, BackendConfig, Chain, ContinueOnError, EnhancedAuth, Mechanisms, Password, file, x509,
+};
 use moat_broker::admission::AdmissionLimits;
 use moat_broker::control::ShardReport;
 use moat_broker::listener::{Bound, Listener, bind};
@@ -43,6 +45,7 @@ pub struct Builder {
     policy: Snapshot,
     users: Vec<(String, String)>,
     server_reference: Option<Arc<str>>,
+    mechanisms: Mechanisms,
 }
 
 /// A running broker with a plain and a TLS listener on loopback, and WebSocket over each.
@@ -161,6 +164,13 @@ impl Builder {
         self
     }
 
+    /// An authentication method that clients may name.
+    #[must_use]
+    pub fn mechanism(mut self, mechanism: Arc<dyn EnhancedAuth>) -> Self {
+        self.mechanisms = Mechanisms::new(vec![mechanism]).unwrap();
+        self
+    }
+
     /// Starts it.
     #[must_use]
     pub fn start(self) -> TestBroker {
@@ -189,6 +199,7 @@ impl Builder {
             inbox_messages_max: INBOX_MESSAGES_MAX,
             policy: Arc::new(self.policy),
             chain,
+            mechanisms: self.mechanisms,
             auth: Arc::new(auth),
             events: sender,
         };
@@ -252,6 +263,7 @@ impl TestBroker {
             policy: Snapshot::allow_all(),
             users: Vec::new(),
             server_reference: None,
+            mechanisms: Mechanisms::default(),
         }
     }
 

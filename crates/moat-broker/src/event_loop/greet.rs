@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use moat_auth::{ConnectRequest, Password, Verdict};
+use moat_auth::{ConnectRequest, Dialogue, EnhancedAuth, Password, Step, Verdict};
 use moat_codec::{Connect, DecodeError, Framed, Packet, ReasonCode, Version, frame};
 use moat_config::ClientIdMode;
 use moat_core::ConnId;
@@ -13,6 +13,7 @@ use moat_events::Event;
 use moat_policy::{Identity, Source};
 
 use super::EventLoop;
+use super::exchange::ENHANCED;
 use crate::connection::{Asked, Connection, Paused, Stage};
 use crate::inbox::Envelope;
 use crate::tls::identity_from_chain;
@@ -25,7 +26,15 @@ pub struct Answer {
     /// Whose.
     pub conn: ConnId,
     /// What.
-    pub verdict: Verdict,
+    pub outcome: Outcome,
+}
+
+/// What was found out about a client.
+pub enum Outcome {
+    /// Whether the chain vouches for it.
+    Verdict(Verdict),
+    /// What its mechanism says, and the exchange it is in.
+    Step(Box<Dialogue>, Box<Step>),
 }
 
 impl EventLoop {
@@ -74,7 +83,10 @@ impl EventLoop {
     }
 
     fn connect(&mut self, id: ConnId, connect: &Connect<'_>) {
-        let opening = match Opening::of_packet(connect, fresh_client_id) {
+        let method = connect.properties.authentication_method;
+        let mechanism = method.and_then(|method| self.common.mechanisms.find(method).cloned());
+        let speaks = |_: &str| mechanism.is_some();
+        let opening = match Opening::of_packet(connect, speaks, fresh_client_id) {
             Ok(opening) => opening,
             Err(reason) => {
                 self.refuse(id, speaker(connect), reason, reason.name());
@@ -87,6 +99,7 @@ impl EventLoop {
         let certificate = certificate_identity(connection);
         let tried = connect.username.map(Into::into);
         let method = match (&certificate, connect.username, connect.password) {
+            _ if mechanism.is_some() => ENHANCED,
             (Ok(Some(_)) | Err(_), ..) => "certificate",
             (Ok(None), None, None) => "none",
             (Ok(None), ..) => "password",
@@ -97,21 +110,27 @@ impl EventLoop {
             method,
         }));
         match certificate {
-            Ok(certificate) => self.ask(id, connect, certificate),
+            Ok(certificate) => self.ask(id, connect, certificate, mechanism),
             Err(error) => self.rejected(id, ReasonCode::NotAuthorized, &error),
         }
     }
 
-    /// Asks the chain. A certificate is decided at once; a password costs a hash, so a worker of
+    /// Asks the chain, or the mechanism of the client's authentication method. A certificate is decided at once; a password costs a hash, so a worker of
     /// the service plane does it while the connection waits as a state.
-    fn ask(&mut self, id: ConnId, connect: &Connect<'_>, certificate: Option<Identity>) {
+    fn ask(
+        &mut self,
+        id: ConnId,
+        connect: &Connect<'_>,
+        certificate: Option<Identity>,
+        mechanism: Option<Arc<dyn EnhancedAuth>>,
+    ) {
         let inbox = self.common.inboxes[self.shard.id().index()].clone();
         let Some(connection) = self.connection(id) else {
             return;
         };
         let offered =
             certificate.is_some() || connect.username.is_some() || connect.password.is_some();
-        if !offered && connection.listener.anonymous {
+        if !offered && mechanism.is_none() && connection.listener.anonymous {
             self.authenticated(id, Arc::new(Identity::anonymous()));
             return;
         }
@@ -126,13 +145,19 @@ impl EventLoop {
             address: connection.address,
             listener: Arc::clone(&connection.listener.name),
         };
+        if let Some(mechanism) = mechanism {
+            self.begin_exchange(id, connect, mechanism, request);
+            return;
+        }
         if at_once {
             let verdict = self.common.chain.authenticate(&request);
-            self.answered(Answer { conn: id, verdict });
+            let outcome = Outcome::Verdict(verdict);
+            self.answered(Answer { conn: id, outcome });
             return;
         }
         let reply = Box::new(move |verdict| {
-            inbox.send_waiting(Envelope::Answer(Answer { conn: id, verdict }));
+            let outcome = Outcome::Verdict(verdict);
+            inbox.send_waiting(Envelope::Answer(Answer { conn: id, outcome }));
         });
         if self.common.auth.try_submit(request, reply).is_err() {
             self.refuse(
@@ -147,7 +172,11 @@ impl EventLoop {
     /// The chain has answered.
     pub(super) fn answered(&mut self, answer: Answer) {
         let id = answer.conn;
-        match answer.verdict {
+        let verdict = match answer.outcome {
+            Outcome::Verdict(verdict) => verdict,
+            Outcome::Step(dialogue, step) => return self.stepped(id, dialogue, *step),
+        };
+        match verdict {
             Verdict::Accept(identity) => self.authenticated(id, Arc::new(identity)),
             Verdict::Reject(reject) => {
                 let reason =
@@ -167,7 +196,7 @@ impl EventLoop {
     }
 
     /// Nobody vouches for the client.
-    fn rejected(&mut self, id: ConnId, reason: ReasonCode, why: &str) {
+    pub(super) fn rejected(&mut self, id: ConnId, reason: ReasonCode, why: &str) {
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -190,7 +219,7 @@ impl EventLoop {
     }
 
     /// It is known who it is: counts are checked, and it goes home.
-    fn authenticated(&mut self, id: ConnId, identity: Arc<Identity>) {
+    pub(super) fn authenticated(&mut self, id: ConnId, identity: Arc<Identity>) {
         let topology = self.common.topology.clone();
         let Some(connection) = self.connection(id) else {
             return;
@@ -308,7 +337,7 @@ impl EventLoop {
 }
 
 /// The identity that a verified client certificate proves, if there is one.
-fn certificate_identity(connection: &Connection) -> Result<Option<Identity>, String> {
+pub(super) fn certificate_identity(connection: &Connection) -> Result<Option<Identity>, String> {
     let Some(chain) = connection
         .tls
         .as_ref()
@@ -349,7 +378,7 @@ fn bind_client_id(
 }
 
 /// The version of a client and the largest packet it takes, in bytes.
-fn speaker(connect: &Connect<'_>) -> (Version, u32) {
+pub(super) fn speaker(connect: &Connect<'_>) -> (Version, u32) {
     let size_max = connect.properties.maximum_packet_size;
     (connect.version, size_max.map_or(u32::MAX, NonZeroU32::get))
 }

@@ -98,9 +98,10 @@ impl EventLoop {
                     self.settle();
                 }
                 Stage::Closing => {}
-                Stage::Greeting | Stage::AwaitingAuth(_) | Stage::Arriving(..) => {
-                    self.drop_connection(id)
-                }
+                Stage::Greeting
+                | Stage::AwaitingAuth(_)
+                | Stage::Exchanging(..)
+                | Stage::Arriving(..) => self.drop_connection(id),
             }
         }
         if let Some(deadline) = self.stopping {

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use moat_codec::{InboundAliases, Version};
 
 use super::aliases::OutboundAliases;
+use super::enhanced::Enhanced;
 use super::rate::PublishRate;
 use crate::{ConnId, Time};
 
@@ -43,9 +44,19 @@ pub struct Link {
     pub waiting_subscribes: u16,
     /// The session expiry the CONNECT asked for; 0 may not be raised by DISCONNECT.
     pub connect_expiry_secs: u32,
+    /// The authentication method it was opened with; absent without one.
+    pub enhanced: Option<Box<Enhanced>>,
 }
 
 impl Link {
+    /// When a re-authentication that is under way has taken too long.
+    #[must_use]
+    pub fn reauthentication_deadline(&self) -> Time {
+        self.enhanced
+            .as_ref()
+            .map_or(Time::NEVER, |enhanced| enhanced.deadline)
+    }
+
     /// When silence becomes a reason to close.
     #[must_use]
     pub fn keep_alive_deadline(&self) -> Time {

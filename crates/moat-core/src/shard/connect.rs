@@ -13,6 +13,7 @@ use super::Shard;
 use super::answer::{goodbye, within};
 use crate::effects::{Close, ConnId, Effects};
 use crate::session::aliases::OutboundAliases;
+use crate::session::enhanced::Enhanced;
 use crate::session::rate::PublishRate;
 use crate::session::{Link, Opening, SessionIndex};
 use crate::time::Time;
@@ -244,6 +245,10 @@ impl Shard {
             rate: PublishRate::new(self.limits.publish_burst_max, now),
             waiting_subscribes: 0,
             connect_expiry_secs: opening.session_expiry_secs,
+            enhanced: opening
+                .authentication
+                .as_ref()
+                .map(|authentication| Enhanced::new(authentication.method.clone())),
         };
         let connack = connack(&opening, &self.limits, terms, resumed);
         // These terms were chosen because it fits.
@@ -308,6 +313,7 @@ fn connack<'a>(
     resumed: bool,
 ) -> ConnAck<'a> {
     let v5 = opening.version.is_v5();
+    let authentication = opening.authentication.as_deref();
     ConnAck {
         // 3.1 has no such flag; its byte is reserved.
         session_present: resumed && opening.version != Version::V31,
@@ -322,6 +328,9 @@ fn connack<'a>(
                 .then_some(terms.topic_alias_maximum),
             shared_subscription_available: Some(false),
             server_keep_alive_secs: terms.tell_keep_alive.then_some(terms.keep_alive_secs),
+            // [MQTT-4.12.0-5], [MQTT-4.12.0-6]
+            authentication_method: authentication.map(|with| &*with.method),
+            authentication_data: authentication.and_then(|with| with.data.as_deref()),
             ..ConnAckProperties::default()
         },
     }

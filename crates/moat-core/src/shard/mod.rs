@@ -7,6 +7,7 @@
 
 mod acknowledge;
 mod answer;
+mod authenticate;
 mod connect;
 mod disconnect;
 mod peer;
@@ -26,6 +27,7 @@ use ahash::RandomState;
 use moat_codec::Version;
 use moat_policy::Snapshot;
 
+pub use authenticate::AnotherIdentity;
 pub use connect::{Arrival, Refused};
 pub use peer::{PeerMessage, SessionRef};
 pub use publish::VIA_OWNER_MAX;

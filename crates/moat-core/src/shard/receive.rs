@@ -183,10 +183,7 @@ impl Shard {
                 // [MQTT-3.1.0-2]
                 Err(Violation::new(ReasonCode::ProtocolError, "second CONNECT"))
             }
-            Packet::Auth(_) => Err(Violation::new(
-                ReasonCode::ProtocolError,
-                "AUTH without an authentication method",
-            )),
+            Packet::Auth(auth) => self.on_auth(at, &auth, now, fx),
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => Err(
                 Violation::new(ReasonCode::ProtocolError, "packet that only a server sends"),
             ),

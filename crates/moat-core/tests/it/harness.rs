@@ -10,8 +10,9 @@ use moat_codec::{
     RetainHandling, Subscribe, Subscription, SubscriptionOptions, TopicFilter, TopicName,
     Unsubscribe, Version, Will, frame,
 };
+use moat_core::session::enhanced::AuthenticationStep;
 use moat_core::session::{Opening, SessionIndex};
-use moat_core::shard::{Arrival, PeerMessage, Refused, Then, Topology};
+use moat_core::shard::{AnotherIdentity, Arrival, PeerMessage, Refused, Then, Topology};
 use moat_core::{ConnId, Effects, Limits, Shard, ShardId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, PolicyFormat, PolicySourceText, Snapshot};
@@ -22,6 +23,9 @@ pub(crate) const V5: Version = Version::V5;
 
 /// Whose clients are when a test does not care.
 pub(crate) const ANNA: &str = "anna";
+
+/// The only authentication method clients of tests may name.
+pub(crate) const METHOD: &str = "test";
 
 /// A connection, as a test holds it.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +83,7 @@ pub(crate) enum Got {
     UnsubAck(u16, Vec<ReasonCode>),
     PingResp,
     Disconnect(ReasonCode),
+    Auth(ReasonCode, Vec<u8>),
 }
 
 #[derive(Default)]
@@ -216,7 +221,7 @@ impl World {
         else {
             panic!("not a CONNECT")
         };
-        Opening::of_packet(&connect, || "made-up".into())
+        Opening::of_packet(&connect, |method| method == METHOD, || "made-up".into())
     }
 
     pub(crate) fn open(
@@ -598,6 +603,36 @@ impl World {
         self.shards[client.shard].link(client.at).unwrap().out.len()
     }
 
+    // --- what a driver does for an authentication method ---
+
+    /// What clients said for the mechanism: whether it begins, and the data.
+    pub(crate) fn proofs(&mut self, client: Client) -> Vec<(bool, Option<Vec<u8>>)> {
+        let steps = std::mem::take(&mut self.fx[client.shard].authentications);
+        let of = |step: AuthenticationStep| {
+            assert_eq!((step.conn, &*step.method), (client.conn, METHOD));
+            (step.begins, step.data)
+        };
+        steps.into_iter().map(of).collect()
+    }
+
+    pub(crate) fn challenge(&mut self, client: Client, data: &[u8]) {
+        let (shard, fx) = (&mut self.shards[client.shard], &mut self.fx[client.shard]);
+        shard.challenge(client.at, data, self.now, fx);
+        self.after_step();
+    }
+
+    pub(crate) fn proved(
+        &mut self,
+        client: Client,
+        identity: &Identity,
+    ) -> Result<(), AnotherIdentity> {
+        let (shard, fx) = (&mut self.shards[client.shard], &mut self.fx[client.shard]);
+        let identity = Arc::new(identity.clone());
+        let kept = shard.reauthenticated(client.at, identity, Some(b"last"), self.now, fx);
+        self.after_step();
+        kept
+    }
+
     // --- time ---
 
     pub(crate) fn pass_millis(&mut self, millis: u64) {
@@ -802,6 +837,11 @@ fn got(bytes: &[u8], version: Version) -> Got {
         Packet::UnsubAck(ack) => Got::UnsubAck(ack.packet_id.value(), ack.reasons.iter().collect()),
         Packet::PingResp => Got::PingResp,
         Packet::Disconnect(disconnect) => Got::Disconnect(disconnect.reason),
+        Packet::Auth(auth) => {
+            assert_eq!(auth.authentication_method, Some(METHOD));
+            let data = auth.authentication_data.unwrap_or_default();
+            Got::Auth(auth.reason, data.to_vec())
+        }
         other => panic!("not a server's: {other:?}"),
     }
 }
@@ -839,6 +879,7 @@ pub(crate) fn has(got: &[Got], packet: PacketType) -> bool {
             Got::UnsubAck(..) => PacketType::UnsubAck,
             Got::PingResp => PacketType::PingResp,
             Got::Disconnect(_) => PacketType::Disconnect,
+            Got::Auth(..) => PacketType::Auth,
         };
         of == packet
     })

@@ -14,6 +14,7 @@ mod harness;
 mod acl;
 mod aliases;
 mod answers;
+mod authenticate;
 mod connect;
 mod corpus;
 mod expiry;

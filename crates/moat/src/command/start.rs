@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use moat_api::ListenerStatus;
-use moat_auth::AuthPool;
+use moat_auth::{AuthPool, Mechanisms};
 use moat_broker::listener::{self, Bound, Listener};
 use moat_broker::{Broker, Setup};
 use moat_config::{Config, Limits, LogDestination, LogFormat, LogLevel};
@@ -204,6 +204,7 @@ fn start_broker(
         inbox_messages_max: limits.inbox_messages_max.get(),
         policy: material.policy,
         chain: material.chain,
+        mechanisms: Mechanisms::default(),
         auth: Arc::new(auth),
         events: events.clone(),
     })
