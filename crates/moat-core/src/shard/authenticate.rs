@@ -107,7 +107,7 @@ impl Shard {
         {
             enhanced.deadline = Time::NEVER;
         }
-        self.re_judge(at, fx);
+        self.re_judge(at, now, fx);
         self.say_auth(at, ReasonCode::Success, data, now, fx);
         Ok(())
     }

@@ -1,12 +1,11 @@
 //! A client has been authenticated: its session begins, goes on, or is refused.
 
-use core::net::SocketAddr;
 use std::sync::Arc;
 
 use moat_codec::{
     ConnAck, ConnAckProperties, Disconnect, InboundAliases, ReasonCode, Resolved, Version,
 };
-use moat_events::Event;
+use moat_events::{Event, PeerAddress};
 use moat_policy::{Identity, Subject};
 
 use super::Shard;
@@ -23,7 +22,7 @@ pub struct Arrival {
     /// The driver's name for it.
     pub conn: ConnId,
     /// The peer's address.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// The listener it came by.
     pub listener: Arc<str>,
     /// What TLS agreed on, for the log; `None` without TLS.
@@ -104,6 +103,7 @@ impl Shard {
             })?,
         };
         self.attach(at, arrival, &terms, resumed.is_some(), now, fx);
+        self.join_all(at, now, fx);
         self.pump(at, now, fx);
         Ok(at)
     }
@@ -326,7 +326,6 @@ fn connack<'a>(
             assigned_client_id: opening.client_id_assigned.then_some(&*opening.client_id),
             topic_alias_maximum: (terms.topic_alias_maximum > 0)
                 .then_some(terms.topic_alias_maximum),
-            shared_subscription_available: Some(false),
             server_keep_alive_secs: terms.tell_keep_alive.then_some(terms.keep_alive_secs),
             // [MQTT-4.12.0-5], [MQTT-4.12.0-6]
             authentication_method: authentication.map(|with| &*with.method),
