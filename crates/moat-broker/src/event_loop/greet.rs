@@ -2,13 +2,14 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use moat_auth::{ConnectRequest, Dialogue, EnhancedAuth, Password, Step, Verdict};
 use moat_codec::{Connect, DecodeError, Framed, Packet, ReasonCode, Version, frame};
 use moat_config::ClientIdMode;
-use moat_core::ConnId;
 use moat_core::session::Opening;
 use moat_core::shard::{Arrival, Refused};
+use moat_core::{ConnId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, Source};
 
@@ -259,6 +260,7 @@ impl EventLoop {
 
     /// A connection has come home: its session begins or goes on.
     pub(super) fn arrive(&mut self, id: ConnId) {
+        let now = self.now;
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -273,6 +275,7 @@ impl EventLoop {
             listener: Arc::clone(&connection.listener.name),
             tls: connection.tls_version(),
             opening: *opening,
+            expires_at: expiry(&identity, now),
             identity,
         };
         let connected = self.shard.connect(arrival, self.now, &mut self.fx);
@@ -333,6 +336,17 @@ impl EventLoop {
             listener,
             reason,
         });
+    }
+}
+
+/// When what proved an identity ends, on the clock of the shards.
+pub(super) fn expiry(identity: &Identity, now: Time) -> Time {
+    let Some(at) = identity.expires_at else {
+        return Time::NEVER;
+    };
+    match at.duration_since(SystemTime::now()) {
+        Ok(left) => now.plus_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        Err(_passed) => now,
     }
 }
 

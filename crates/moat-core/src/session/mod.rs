@@ -105,10 +105,9 @@ impl Session {
             .link
             .as_ref()
             .map_or(Time::NEVER, |link| link.keep_alive_deadline());
-        let proof = self
-            .link
-            .as_ref()
-            .map_or(Time::NEVER, |link| link.reauthentication_deadline());
+        let proof = self.link.as_ref().map_or(Time::NEVER, |link| {
+            link.reauthentication_deadline().min(link.expires_at)
+        });
         keep_alive.min(proof).min(self.ends_at).min(self.will_at)
     }
 

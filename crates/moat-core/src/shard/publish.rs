@@ -46,6 +46,13 @@ impl Shard {
                 "subscription identifier in a client's PUBLISH",
             ));
         }
+        if publish.retain && self.limits.retained_messages_max == 0 && self.is_v5(at) {
+            // It was told so by Retain Available [MQTT-3.2.2-14].
+            return Err(Violation::new(
+                ReasonCode::RetainNotSupported,
+                "a retained message, which the server does not keep",
+            ));
+        }
         let repeated = self.is_repeated(at, receipt)?;
         if let Some(pause) = self.over_rate(at, now, fx) {
             return Ok(Next::Pause(pause));

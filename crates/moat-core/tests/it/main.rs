@@ -17,6 +17,7 @@ mod answers;
 mod authenticate;
 mod connect;
 mod corpus;
+mod disconnect_reasons;
 mod expiry;
 mod flow_control;
 mod keep_alive;
