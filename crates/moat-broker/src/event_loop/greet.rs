@@ -420,3 +420,29 @@ fn fresh_client_id() -> Box<str> {
     }
     id.into_boxed_str()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_proof_is_told_on_the_clock_of_the_shards() {
+        let now = Time::from_millis(5000);
+        let ending = |at: Option<SystemTime>| {
+            let mut identity = Identity::from_password("anna");
+            identity.expires_at = at;
+            expiry(&identity, now)
+        };
+        assert_eq!(ending(None), Time::NEVER);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(ending(Some(SystemTime::now() - hour)), now);
+        let end = ending(Some(SystemTime::now() + hour));
+        let hour_later = now.plus_secs(3600);
+        assert!(
+            end <= hour_later && hour_later.millis_since(end) < 60_000,
+            "{end:?}"
+        );
+    }
+}
