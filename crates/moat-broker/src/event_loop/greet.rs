@@ -269,6 +269,16 @@ impl EventLoop {
         else {
             return;
         };
+        if !self.common.chain.still_vouches_for(&identity) {
+            // Taken out of the users file since the password was checked.
+            let why = "the user is in no users file any more";
+            let speaker = (opening.version, opening.maximum_packet_size);
+            self.refuse(id, speaker, ReasonCode::NotAuthorized, why);
+            return;
+        }
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         let arrival = Arrival {
             conn: id,
             address: connection.address,
