@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::foreign::Run;
 use crate::foreign::matrix::Transport;
+use crate::foreign::{Run, page};
 
 /// How long it may take to start. It makes its keys in an unoptimised build.
 const START: Duration = Duration::from_secs(60);
@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Warnings of its log that are shown if something failed.
 const WARNINGS_SHOWN: usize = 30;
 
-const HOST: &str = "127.0.0.1";
-const PASSWORD: &str = "a long enough password";
+pub(crate) const HOST: &str = "127.0.0.1";
+pub(crate) const PASSWORD: &str = "a long enough password";
 
 /// The page in Chromium comes from this origin. Everything else is as a user finds it, the policy too: an identity has
 /// its own topics and no others.
@@ -66,8 +66,10 @@ impl Broker {
         let _killed = first.kill();
         let _ended = first.wait();
         for run in runs {
-            add_identity(moat, folder.path(), run)?;
+            add_identity(moat, folder.path(), &identity(run), run.transport)?;
         }
+        add_identity(moat, folder.path(), page::DEVICE, Transport::Mtls)?;
+        add_identity(moat, folder.path(), page::USER, Transport::Tls)?;
         let (child, log) = spawn(moat, folder.path())?;
         Ok(Self { child, folder, log })
     }
@@ -75,8 +77,8 @@ impl Broker {
     /// Tells a client's program where the broker is and who it is.
     pub(crate) fn introduce(&self, command: &mut Command, run: &Run<'_>) -> Result<(), String> {
         let identity = identity(run);
-        let bundle = self.folder.path().join(&identity);
-        let port = self.port(run.transport.listener())?;
+        let bundle = self.bundle(&identity);
+        let port = self.port(run.transport)?;
         command
             .env("FOREIGN_HOST", HOST)
             .env("FOREIGN_PORT", port)
@@ -108,7 +110,14 @@ impl Broker {
         lines.join("\n")
     }
 
-    fn port(&self, listener: &str) -> Result<String, String> {
+    /// The folder of a device's key and certificate.
+    pub(crate) fn bundle(&self, device: &str) -> PathBuf {
+        self.folder.path().join(device)
+    }
+
+    /// Where a transport is to be found.
+    pub(crate) fn port(&self, transport: Transport) -> Result<String, String> {
+        let listener = transport.listener();
         port_in(&self.log, listener)
             .ok_or_else(|| format!("the log names no port of {listener}:\n{}", self.log))
     }
@@ -139,16 +148,21 @@ fn identity(run: &Run<'_>) -> String {
     format!("{}-{}{suffix}", run.client.name, run.transport.word())
 }
 
-fn add_identity(moat: &Path, folder: &Path, run: &Run<'_>) -> Result<(), String> {
-    let identity = identity(run);
+/// A device for mTLS, a user for the rest.
+fn add_identity(
+    moat: &Path,
+    folder: &Path,
+    identity: &str,
+    transport: Transport,
+) -> Result<(), String> {
     let mut command = Command::new(moat);
     command.arg("--data").arg(folder.join("data"));
     command.arg("--config").arg(folder.join("moat.toml"));
-    if run.transport == Transport::Mtls {
-        command.args(["device", "add", &identity, "--host", HOST, "--out"]);
-        command.arg(folder.join(&identity));
+    if transport == Transport::Mtls {
+        command.args(["device", "add", identity, "--host", HOST, "--out"]);
+        command.arg(folder.join(identity));
     } else {
-        command.args(["user", "add", &identity, "--password-file"]);
+        command.args(["user", "add", identity, "--password-file"]);
         command.arg(folder.join("password"));
     }
     let output = command

@@ -6,6 +6,7 @@
 mod broker;
 mod matrix;
 mod outcome;
+mod page;
 mod programs;
 
 use std::path::Path;
@@ -63,7 +64,10 @@ pub(crate) fn run(root: &Path, names: &[&str], count: &mut Count) -> Result<(), 
             });
         }
     });
-    let counted = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut counted = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if names.is_empty() {
+        counted.add(page::run(root, &programs, &broker)?);
+    }
     count.add(counted);
     match counted.failed {
         0 => Ok(()),

@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::foreign::matrix::SCENARIOS;
 use crate::tests_run::Count;
 
@@ -86,7 +88,7 @@ impl Outcome {
     }
 
     /// What a scenario came to: passed, or why not. It counts only if it was told of once.
-    fn of_scenario(&self, scenario: &str) -> Result<(), String> {
+    pub(crate) fn of_scenario(&self, scenario: &str) -> Result<(), String> {
         let mut told = self.told.iter().filter(|(name, _)| name == scenario);
         match (told.next(), told.next()) {
             (Some((_, None)), None) => Ok(()),
@@ -94,6 +96,14 @@ impl Outcome {
             (None, _) => Err("it was not run".to_owned()),
             (Some(_), Some(_)) => Err("it was told of twice".to_owned()),
         }
+    }
+
+    /// What it said beside that.
+    pub(crate) fn other_lines(&self) -> Vec<String> {
+        self.other
+            .iter()
+            .map(|line| format!("  | {line}"))
+            .collect()
     }
 
     /// How many scenarios passed, and a line for each that did not.
@@ -110,7 +120,7 @@ impl Outcome {
             }
         }
         if count.failed > 0 {
-            lines.extend(self.other.iter().map(|line| format!("  | {line}")));
+            lines.extend(self.other_lines());
         }
         (count, lines)
     }
@@ -133,11 +143,9 @@ impl Outcome {
 
 /// Ends the program and all it has started. The program is not waited for yet, so the number is still its own.
 fn end_group(leader: u32) {
+    let group = i32::try_from(leader).ok().and_then(Pid::from_raw);
     // Nobody may be left, which is as good.
-    let _ended = Command::new("sh")
-        .args(["-c", "kill -KILL -- \"-$0\"", &leader.to_string()])
-        .stderr(Stdio::null())
-        .status();
+    let _ended = group.map(|group| kill_process_group(group, Signal::KILL));
 }
 
 fn boxed(pipe: impl Read + Send + 'static) -> Box<dyn Read + Send> {
@@ -208,16 +216,19 @@ mod tests {
         let outcome = Outcome::read(&lines, Duration::from_millis(10));
         assert_eq!(outcome.of_scenario("connect"), Ok(()));
         assert!(outcome.other[0].starts_with("ended after"));
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "sleep 1000 & echo ok qos0; exec >&- 2>&-; sleep 1000"]);
         drop(sender);
-        // The inner sleep keeps the pipes open, so only the deadline would end a run of it.
+        let mut shell = Command::new("sh");
+        // It says that the other one runs, whose end closes the pipe.
+        shell.args(["-c", "sleep 1000 & echo runs; wait"]);
         let mut child = shell
             .process_group(0)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut String::new()).unwrap();
         end_group(child.id());
+        assert_eq!(said.read_line(&mut String::new()).unwrap(), 0);
         assert!(!child.wait().unwrap().success());
     }
 }

@@ -88,6 +88,20 @@ impl Programs {
         }
     }
 
+    /// What runs a block of a language, given as its last argument, and says `ok block` if it ended well.
+    pub(crate) fn interpreter(&self, language: &str) -> Option<Command> {
+        let (program, arguments): (_, &[&str]) = match language {
+            "sh" => (Path::new("sh"), &["-ec"]),
+            "python" => (self.python.as_path(), &["-c"]),
+            "js" => (Path::new("node"), &["--input-type=module", "--eval"]),
+            _ => return None,
+        };
+        let mut command = Command::new("sh");
+        command.args(["-c", "\"$@\" && echo ok block", "sh"]);
+        command.arg(program).args(arguments);
+        Some(command)
+    }
+
     fn python_environment(&self, own: &Path) -> Result<(), String> {
         let list = self.foreign.join("python/requirements.txt");
         only_if_changed(&list, &own.join("python.done"), || {
