@@ -72,7 +72,7 @@ pub(crate) fn run(root: &Path, names: &[&str], count: &mut Count) -> Result<(), 
     match counted.failed {
         0 => Ok(()),
         failed => Err(format!(
-            "what the broker warned of:\n{}\n{failed} scenarios of foreign clients failed",
+            "what the broker warned of:\n{}\n{failed} of the foreign clients' scenarios and blocks failed",
             broker.warnings()
         )),
     }

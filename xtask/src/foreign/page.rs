@@ -106,6 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn every_client_outside_of_the_browser_has_blocks_that_can_be_run() {
+        let page = fs::read_to_string(crate::root().join(PAGE)).unwrap();
+        for (language, count) in [("sh", 2), ("python", 8), ("js", 3)] {
+            let of_language = |block: &&Block| block.language == language;
+            let blocks = blocks(&page);
+            assert_eq!(
+                blocks.iter().filter(of_language).count(),
+                count,
+                "{language}"
+            );
+        }
+    }
+
+    #[test]
     fn the_rust_on_the_page_is_the_program_that_is_built() {
         let page = fs::read_to_string(crate::root().join(PAGE)).unwrap();
         let program = crate::root().join("foreign/rumqttc/src/bin/page.rs");
