@@ -142,18 +142,25 @@ async def shared(bench: Bench) -> None:
     payloads = [f"job {number:02}".encode() for number in range(20)]
     for payload in payloads:
         await publisher.publish(Message(bench.topic, payload, qos=1))
-    done: list[list[bytes]] = [[], []]
+    jobs: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
 
     async def work(number: int) -> None:
         while True:
-            done[number].append((await workers[number].messages.get()).payload)
+            message = await workers[number].messages.get()
+            jobs.put_nowait((number, message.payload))
 
     tasks = [asyncio.create_task(work(number)) for number in range(2)]
-    until = time.monotonic() + ANSWER_SECS
-    while len(done[0]) + len(done[1]) < len(payloads) and time.monotonic() < until:
-        await asyncio.sleep(0.01)
-    for task in tasks:
-        task.cancel()
+    done: list[list[bytes]] = [[], []]
+    try:
+        for _ in payloads:
+            number, payload = await asyncio.wait_for(jobs.get(), ANSWER_SECS)
+            done[number].append(payload)
+    except asyncio.TimeoutError:
+        # What is missing shows below.
+        pass
+    finally:
+        for task in tasks:
+            task.cancel()
     # Each message once, and nobody got all of them.
     equal(sorted(done[0] + done[1]), bench.expected(payloads))
     equal([bool(part) for part in done], [True, True])
