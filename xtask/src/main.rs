@@ -6,6 +6,7 @@
     reason = "a command line tool speaks to a person"
 )]
 
+mod foreign;
 mod generate;
 mod install;
 mod test;
@@ -22,6 +23,8 @@ usage: cargo xtask COMMAND
   gen           write the generated files
   gen --check   fail if a generated file is not what `gen` would write
   tidy          check the rules of the house that no other tool knows
+  foreign [CLIENT...]
+                only the foreign clients of `test`: mosquitto, paho, aiomqtt, gmqtt, node, chromium, rumqttc
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["gen"] => generate::write(&root),
         ["gen", "--check"] => generate::check(&root),
         ["tidy"] => tidy::run(&root),
+        ["foreign", clients @ ..] => foreign::run_alone(&root, clients),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
