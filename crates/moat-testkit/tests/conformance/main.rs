@@ -1,0 +1,43 @@
+//! The statements of MQTT 3.1.1 and 5.0 that bind a server, proved by bytes on the wire. Which test proves which
+//! statement is said above each test; `docs/conformance.md` is made from that.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+/// Runs each check over TCP and WebSocket with two shards and over TLS with one, as three tests of their own.
+macro_rules! everywhere {
+    ($($check:ident),* $(,)?) => {$(
+        mod $check {
+            use moat_testkit::broker::Transport;
+
+            #[test]
+            fn over_tcp() {
+                super::$check(Transport::Plain, 2);
+            }
+
+            #[test]
+            fn over_tls() {
+                super::$check(Transport::Tls, 1);
+            }
+
+            #[test]
+            fn over_ws() {
+                super::$check(Transport::Ws, 2);
+            }
+        }
+    )*};
+}
+
+mod scene;
+mod section_3_10_unsubscribe;
+mod section_3_11_unsuback;
+mod section_3_12_pingreq;
+mod section_3_14_disconnect;
+mod section_3_4_puback;
+mod section_3_5_pubrec;
+mod section_3_6_pubrel;
+mod section_3_7_pubcomp;
+mod section_3_8_subscribe;
+mod section_3_9_suback;

@@ -1,0 +1,154 @@
+//! A broker with the clients of one check, and packets written byte by byte.
+
+use moat_codec::{Connect, Limits, Packet, QoS, ReasonCode, TopicName, Version, Will};
+use moat_testkit::broker::{Builder, Transport};
+use moat_testkit::{RawClient, TestBroker};
+
+/// The versions a statement of both specifications is checked in.
+pub const BOTH: [Version; 2] = [Version::V311, Version::V5];
+
+/// A broker and the way its clients come to it.
+pub struct Scene {
+    pub broker: TestBroker,
+    transport: Transport,
+}
+
+impl Scene {
+    pub fn new(transport: Transport, shards: usize) -> Self {
+        Self::of(TestBroker::builder(), transport, shards)
+    }
+
+    pub fn of(builder: Builder, transport: Transport, shards: usize) -> Self {
+        Scene {
+            broker: builder.shards(shards).start(),
+            transport,
+        }
+    }
+
+    /// A connection that has said nothing yet.
+    pub fn stranger(&self, version: Version) -> RawClient {
+        let mut client = self.broker.client(self.transport);
+        client.version = version;
+        client
+    }
+
+    /// A client with a session that ends with its connection.
+    pub fn join(&self, version: Version, client_id: &str) -> RawClient {
+        let mut client = self.stranger(version);
+        client.hello(client_id);
+        client
+    }
+
+    /// A client whose session lasts, and whether it was there already.
+    pub fn rejoin(&self, version: Version, client_id: &str) -> (RawClient, bool) {
+        self.enter(&lasting(version, client_id))
+    }
+
+    /// A client with a CONNECT of its own, and whether its session was there already.
+    pub fn enter(&self, connect: &Connect<'_>) -> (RawClient, bool) {
+        let mut client = self.stranger(connect.version);
+        client.send_packet(&Packet::Connect(connect.clone()));
+        let present = client.recv(|packet| match packet {
+            Packet::ConnAck(connack) if connack.reason == ReasonCode::Success => {
+                connack.session_present
+            }
+            other => panic!("not a CONNACK that grants: {other:?}"),
+        });
+        (client, present)
+    }
+
+    /// Returns once more than a second has passed for the broker: a will waits that long.
+    pub fn a_second_passes(&self) {
+        let mut watcher = self.join(Version::V5, "clock-watcher");
+        watcher.subscribe("clock", QoS::AtMostOnce);
+        let mut connect = lasting(Version::V5, "clock");
+        connect.will = Some(Will {
+            topic: TopicName::new("clock", &Limits::generous()).unwrap(),
+            payload: b"a second later",
+            qos: QoS::AtMostOnce,
+            retain: false,
+            delay_secs: 1,
+            message_expiry_secs: None,
+            properties: Default::default(),
+        });
+        let (clock, _) = self.enter(&connect);
+        part(clock);
+        assert_eq!(watcher.message().topic, "clock");
+    }
+}
+
+/// A CONNECT for a session that lasts.
+pub fn lasting(version: Version, client_id: &str) -> Connect<'_> {
+    let mut connect = Connect::new(version, client_id);
+    connect.clean_start = false;
+    if version.is_v5() {
+        connect.properties.session_expiry_secs = Some(600);
+    }
+    connect
+}
+
+/// Ends a connection without a DISCONNECT. The broker has noticed when this returns.
+pub fn part(mut client: RawClient) {
+    client.half_close();
+    let _rest = client.read_to_end();
+}
+
+/// Fails unless the broker closes the connection, and tells a 5.0 client this reason first.
+#[track_caller]
+pub fn expect_refusal(client: &mut RawClient, reason: ReasonCode) {
+    if client.version.is_v5() {
+        assert_eq!(client.expect_disconnect(), reason);
+    }
+    client.expect_closed();
+}
+
+/// A packet of parts.
+pub fn packet(first_byte: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let mut bytes = vec![first_byte];
+    let mut rest = body.len();
+    while rest > 127 {
+        bytes.push(u8::try_from(rest % 128).unwrap() | 0x80);
+        rest /= 128;
+    }
+    bytes.push(u8::try_from(rest).unwrap());
+    bytes.extend(body);
+    bytes
+}
+
+/// A string behind its length.
+pub fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
+    let text = text.as_ref();
+    let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
+    bytes.extend(text);
+    bytes
+}
+
+/// An empty property block, where the version has one.
+pub fn no_properties(version: Version) -> &'static [u8] {
+    if version.is_v5() { &[0] } else { &[] }
+}
+
+/// A SUBSCRIBE for filters with their options.
+pub fn subscribe(version: Version, id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for (filter, options) in filters {
+        payload.extend(string(filter));
+        payload.push(*options);
+    }
+    packet(0x82, &[&id.to_be_bytes(), no_properties(version), &payload])
+}
+
+/// An UNSUBSCRIBE.
+pub fn unsubscribe(version: Version, id: u16, filters: &[&str]) -> Vec<u8> {
+    let payload: Vec<u8> = filters.iter().flat_map(string).collect();
+    packet(0xA2, &[&id.to_be_bytes(), no_properties(version), &payload])
+}
+
+/// A SUBACK (0x90) or UNSUBACK (0xB0) with these codes.
+pub fn answer(version: Version, first_byte: u8, id: u16, codes: &[u8]) -> Vec<u8> {
+    packet(
+        first_byte,
+        &[&id.to_be_bytes(), no_properties(version), codes],
+    )
+}
