@@ -5,20 +5,28 @@ use moat_testkit::broker::{Builder, Transport};
 use moat_testkit::{RawClient, TestBroker};
 
 /// The versions a statement of both specifications is checked in.
-pub const BOTH: [Version; 2] = [Version::V311, Version::V5];
+pub(crate) const BOTH: [Version; 2] = [Version::V311, Version::V5];
+
+/// A policy by which everything below `open` is allowed and nothing else.
+pub(crate) const OPEN_ONLY: &str = r#"version = 1
+[[rule]]
+who = ["*"]
+allow = ["publish", "subscribe", "retain"]
+topics = ["open/#"]
+"#;
 
 /// A broker and the way its clients come to it.
-pub struct Scene {
-    pub broker: TestBroker,
+pub(crate) struct Scene {
+    pub(crate) broker: TestBroker,
     transport: Transport,
 }
 
 impl Scene {
-    pub fn new(transport: Transport, shards: usize) -> Self {
+    pub(crate) fn new(transport: Transport, shards: usize) -> Self {
         Self::of(TestBroker::builder(), transport, shards)
     }
 
-    pub fn of(builder: Builder, transport: Transport, shards: usize) -> Self {
+    pub(crate) fn of(builder: Builder, transport: Transport, shards: usize) -> Self {
         Scene {
             broker: builder.shards(shards).start(),
             transport,
@@ -26,26 +34,26 @@ impl Scene {
     }
 
     /// A connection that has said nothing yet.
-    pub fn stranger(&self, version: Version) -> RawClient {
+    pub(crate) fn stranger(&self, version: Version) -> RawClient {
         let mut client = self.broker.client(self.transport);
         client.version = version;
         client
     }
 
     /// A client with a session that ends with its connection.
-    pub fn join(&self, version: Version, client_id: &str) -> RawClient {
+    pub(crate) fn join(&self, version: Version, client_id: &str) -> RawClient {
         let mut client = self.stranger(version);
         client.hello(client_id);
         client
     }
 
     /// A client whose session lasts, and whether it was there already.
-    pub fn rejoin(&self, version: Version, client_id: &str) -> (RawClient, bool) {
+    pub(crate) fn rejoin(&self, version: Version, client_id: &str) -> (RawClient, bool) {
         self.enter(&lasting(version, client_id))
     }
 
     /// A client with a CONNECT of its own, and whether its session was there already.
-    pub fn enter(&self, connect: &Connect<'_>) -> (RawClient, bool) {
+    pub(crate) fn enter(&self, connect: &Connect<'_>) -> (RawClient, bool) {
         let mut client = self.stranger(connect.version);
         client.send_packet(&Packet::Connect(connect.clone()));
         let present = client.recv(|packet| match packet {
@@ -58,7 +66,7 @@ impl Scene {
     }
 
     /// Returns once more than a second has passed for the broker: a will waits that long.
-    pub fn a_second_passes(&self) {
+    pub(crate) fn a_second_passes(&self) {
         let mut watcher = self.join(Version::V5, "clock-watcher");
         watcher.subscribe("clock", QoS::AtMostOnce);
         let mut connect = lasting(Version::V5, "clock");
@@ -78,7 +86,7 @@ impl Scene {
 }
 
 /// A CONNECT for a session that lasts.
-pub fn lasting(version: Version, client_id: &str) -> Connect<'_> {
+pub(crate) fn lasting(version: Version, client_id: &str) -> Connect<'_> {
     let mut connect = Connect::new(version, client_id);
     connect.clean_start = false;
     if version.is_v5() {
@@ -88,14 +96,14 @@ pub fn lasting(version: Version, client_id: &str) -> Connect<'_> {
 }
 
 /// Ends a connection without a DISCONNECT. The broker has noticed when this returns.
-pub fn part(mut client: RawClient) {
+pub(crate) fn part(mut client: RawClient) {
     client.half_close();
     let _rest = client.read_to_end();
 }
 
 /// Fails unless the broker closes the connection, and tells a 5.0 client this reason first.
 #[track_caller]
-pub fn expect_refusal(client: &mut RawClient, reason: ReasonCode) {
+pub(crate) fn expect_refusal(client: &mut RawClient, reason: ReasonCode) {
     if client.version.is_v5() {
         assert_eq!(client.expect_disconnect(), reason);
     }
@@ -103,7 +111,7 @@ pub fn expect_refusal(client: &mut RawClient, reason: ReasonCode) {
 }
 
 /// A packet of parts.
-pub fn packet(first_byte: u8, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn packet(first_byte: u8, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     let mut bytes = vec![first_byte];
     let mut rest = body.len();
@@ -117,7 +125,7 @@ pub fn packet(first_byte: u8, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A string behind its length.
-pub fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
     let text = text.as_ref();
     let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
     bytes.extend(text);
@@ -125,12 +133,12 @@ pub fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// An empty property block, where the version has one.
-pub fn no_properties(version: Version) -> &'static [u8] {
+pub(crate) fn no_properties(version: Version) -> &'static [u8] {
     if version.is_v5() { &[0] } else { &[] }
 }
 
 /// A SUBSCRIBE for filters with their options.
-pub fn subscribe(version: Version, id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
+pub(crate) fn subscribe(version: Version, id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
     let mut payload = Vec::new();
     for (filter, options) in filters {
         payload.extend(string(filter));
@@ -140,13 +148,13 @@ pub fn subscribe(version: Version, id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
 }
 
 /// An UNSUBSCRIBE.
-pub fn unsubscribe(version: Version, id: u16, filters: &[&str]) -> Vec<u8> {
+pub(crate) fn unsubscribe(version: Version, id: u16, filters: &[&str]) -> Vec<u8> {
     let payload: Vec<u8> = filters.iter().flat_map(string).collect();
     packet(0xA2, &[&id.to_be_bytes(), no_properties(version), &payload])
 }
 
 /// A SUBACK (0x90) or UNSUBACK (0xB0) with these codes.
-pub fn answer(version: Version, first_byte: u8, id: u16, codes: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(version: Version, first_byte: u8, id: u16, codes: &[u8]) -> Vec<u8> {
     packet(
         first_byte,
         &[&id.to_be_bytes(), no_properties(version), codes],

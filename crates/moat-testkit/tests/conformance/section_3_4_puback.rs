@@ -5,13 +5,13 @@ use moat_codec::Version::V5;
 use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
 
-use crate::scene::Scene;
+use crate::scene::{OPEN_ONLY, Scene};
 
 everywhere!(a_puback_says_what_became_of_the_message);
 
 /// Proves 5.0 [MQTT-3.4.2-1].
 fn a_puback_says_what_became_of_the_message(transport: Transport, shards: usize) {
-    let builder = TestBroker::builder().policy(POLICY);
+    let builder = TestBroker::builder().policy(OPEN_ONLY);
     let scene = Scene::of(builder, transport, shards);
     let mut client = scene.join(V5, "client");
     client.subscribe("open/taken", QoS::AtMostOnce);
@@ -23,11 +23,3 @@ fn a_puback_says_what_became_of_the_message(transport: Transport, shards: usize)
     publisher.publish("open/taken", b"", QoS::AtLeastOnce, 3);
     assert_eq!(publisher.read_packet(), [0x40, 2, 0, 3]);
 }
-
-/// Everything below `open`, nothing else.
-pub const POLICY: &str = r#"version = 1
-[[rule]]
-who = ["*"]
-allow = ["publish", "subscribe", "retain"]
-topics = ["open/#"]
-"#;

@@ -5,14 +5,13 @@ use moat_codec::Version::V5;
 use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
 
-use crate::scene::Scene;
-use crate::section_3_4_puback::POLICY;
+use crate::scene::{OPEN_ONLY, Scene};
 
 everywhere!(a_pubrec_says_what_became_of_the_message);
 
 /// Proves 5.0 [MQTT-3.5.2-1].
 fn a_pubrec_says_what_became_of_the_message(transport: Transport, shards: usize) {
-    let builder = TestBroker::builder().policy(POLICY);
+    let builder = TestBroker::builder().policy(OPEN_ONLY);
     let scene = Scene::of(builder, transport, shards);
     let mut client = scene.join(V5, "client");
     client.subscribe("open/taken", QoS::AtMostOnce);

@@ -6,10 +6,9 @@ use moat_testkit::broker::Transport;
 use moat_testkit::{RawClient, TestBroker};
 
 use crate::scene::{
-    BOTH, Scene, answer, expect_refusal, no_properties, packet, part, string, subscribe,
+    BOTH, OPEN_ONLY, Scene, answer, expect_refusal, no_properties, packet, part, string, subscribe,
     unsubscribe,
 };
-use crate::section_3_4_puback::POLICY;
 
 everywhere!(
     reserved_flags_of_subscribe_are_malformed,
@@ -67,7 +66,7 @@ fn a_subscribe_without_a_filter_is_refused(transport: Transport, shards: usize) 
     }
 }
 
-/// Proves 5.0 [MQTT-3.8.3-5]; 3.1.1 [MQTT-3-8.3-4].
+/// Proves 5.0 [MQTT-3.8.3-5]; 3.1.1 [MQTT-3.8.3-4].
 fn reserved_bits_of_the_options_are_malformed(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     for (version, reserved) in [
@@ -84,7 +83,7 @@ fn reserved_bits_of_the_options_are_malformed(transport: Transport, shards: usiz
 
 /// In 5.0 it is a protocol error (section 3.8.3.1), in 3.1.1 part of a numbered statement.
 ///
-/// Proves 3.1.1 [MQTT-3-8.3-4].
+/// Proves 3.1.1 [MQTT-3.8.3-4].
 fn a_requested_qos_of_3_is_refused(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     for version in BOTH {
@@ -167,7 +166,7 @@ fn a_subscribe_is_answered_with_its_packet_identifier(transport: Transport, shar
 
 /// Proves 5.0 [MQTT-3.8.4-6] [MQTT-3.8.4-7]; 3.1.1 [MQTT-3.8.4-5].
 fn every_filter_has_its_code(transport: Transport, shards: usize) {
-    let builder = TestBroker::builder().policy(POLICY);
+    let builder = TestBroker::builder().policy(OPEN_ONLY);
     let scene = Scene::of(builder, transport, shards);
     let filters = [("open/0", 0), ("open/1", 1), ("closed", 2), ("open/2", 2)];
     for (version, refused) in [(V311, 0x80), (V5, 0x87)] {
@@ -268,7 +267,7 @@ fn a_refused_filter_does_not_keep_the_others_from_being_granted(
     transport: Transport,
     shards: usize,
 ) {
-    let builder = TestBroker::builder().policy(POLICY);
+    let builder = TestBroker::builder().policy(OPEN_ONLY);
     let scene = Scene::of(builder, transport, shards);
     let mut publisher = scene.join(V5, "publisher");
     for version in BOTH {

@@ -5,8 +5,7 @@ use moat_codec::Version::{V5, V311};
 use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
 
-use crate::scene::{BOTH, Scene, answer, subscribe};
-use crate::section_3_4_puback::POLICY;
+use crate::scene::{BOTH, OPEN_ONLY, Scene, answer, subscribe};
 
 everywhere!(
     codes_stand_in_the_order_of_the_filters,
@@ -27,7 +26,7 @@ fn codes_stand_in_the_order_of_the_filters(transport: Transport, shards: usize) 
 
 /// Proves 5.0 [MQTT-3.9.3-2]; 3.1.1 [MQTT-3.9.3-2].
 fn a_refusal_has_the_code_for_its_cause(transport: Transport, shards: usize) {
-    let builder = TestBroker::builder().policy(POLICY);
+    let builder = TestBroker::builder().policy(OPEN_ONLY);
     let builder = builder.limits(|limits| limits.subscriptions_per_session_max = 2);
     let scene = Scene::of(builder, transport, shards);
     let filters = [("open/1", 2), ("closed", 1), ("open/2", 0), ("open/3", 0)];
