@@ -1,0 +1,36 @@
+//! The specifications of MQTT 3.1.1 and 5.0, statement by statement, as bytes on the wire: one module per section.
+//!
+//! A check says above its function which statements it proves, and `cargo xtask gen` makes `docs/conformance.md` of
+//! that. It fails when the code behind any of them is removed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+/// Runs each check over TCP with two shards, TLS with one, and WebSocket with two, as three tests of their own.
+macro_rules! everywhere {
+    ($($check:ident),* $(,)?) => {$(
+        mod $check {
+            use moat_testkit::broker::Transport;
+
+            #[test]
+            fn over_tcp_with_two_shards() {
+                super::$check(Transport::Plain, 2);
+            }
+
+            #[test]
+            fn over_tls_with_one_shard() {
+                super::$check(Transport::Tls, 1);
+            }
+
+            #[test]
+            fn over_ws_with_two_shards() {
+                super::$check(Transport::Ws, 2);
+            }
+        }
+    )*};
+}
+
+mod section_1_data;
+mod wire;
