@@ -1,29 +1,31 @@
-//! The statements of MQTT 3.1.1 and 5.0 that bind a server, proved by bytes on the wire. Which test proves which
-//! statement is said above each test; `docs/conformance.md` is made from that.
+//! The specifications of MQTT 3.1.1 and 5.0, statement by statement, as bytes on the wire: one module per section.
+//!
+//! A check says above its function which statements it proves, and `cargo xtask gen` makes `docs/conformance.md` of
+//! that. It fails when the code behind any of them is removed.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a panic is how a test fails"
 )]
 
-/// Runs each check over TCP and WebSocket with two shards and over TLS with one, as three tests of their own.
+/// Runs each check over TCP with two shards, TLS with one, and WebSocket with two, as three tests of their own.
 macro_rules! everywhere {
     ($($check:ident),* $(,)?) => {$(
         mod $check {
             use moat_testkit::broker::Transport;
 
             #[test]
-            fn over_tcp() {
+            fn over_tcp_with_two_shards() {
                 super::$check(Transport::Plain, 2);
             }
 
             #[test]
-            fn over_tls() {
+            fn over_tls_with_one_shard() {
                 super::$check(Transport::Tls, 1);
             }
 
             #[test]
-            fn over_ws() {
+            fn over_ws_with_two_shards() {
                 super::$check(Transport::Ws, 2);
             }
         }
@@ -31,6 +33,7 @@ macro_rules! everywhere {
 }
 
 mod scene;
+mod section_1_data;
 mod section_3_10_unsubscribe;
 mod section_3_11_unsuback;
 mod section_3_12_pingreq;
@@ -51,3 +54,4 @@ mod section_4_6_message_ordering;
 mod section_4_7_topics;
 mod section_4_9_flow_control;
 mod section_6_websocket;
+mod wire;

@@ -4,8 +4,8 @@ use moat_codec::{Connect, Limits, Packet, QoS, ReasonCode, TopicName, Version, W
 use moat_testkit::broker::{Builder, Transport};
 use moat_testkit::{RawClient, TestBroker};
 
-/// The versions a statement of both specifications is checked in.
-pub(crate) const BOTH: [Version; 2] = [Version::V311, Version::V5];
+use crate::wire;
+pub(crate) use crate::wire::{BOTH, expect_breach, lasting};
 
 /// A policy by which everything below `open` is allowed and nothing else.
 pub(crate) const OPEN_ONLY: &str = r#"version = 1
@@ -85,51 +85,20 @@ impl Scene {
     }
 }
 
-/// A CONNECT for a session that lasts.
-pub(crate) fn lasting(version: Version, client_id: &str) -> Connect<'_> {
-    let mut connect = Connect::new(version, client_id);
-    connect.clean_start = false;
-    if version.is_v5() {
-        connect.properties.session_expiry_secs = Some(600);
-    }
-    connect
-}
-
 /// Ends a connection without a DISCONNECT. The broker has noticed when this returns.
 pub(crate) fn part(mut client: RawClient) {
     client.half_close();
     let _rest = client.read_to_end();
 }
 
-/// Fails unless the broker closes the connection, and tells a 5.0 client this reason first.
-#[track_caller]
-pub(crate) fn expect_refusal(client: &mut RawClient, reason: ReasonCode) {
-    if client.version.is_v5() {
-        assert_eq!(client.expect_disconnect(), reason);
-    }
-    client.expect_closed();
-}
-
 /// A packet of parts.
 pub(crate) fn packet(first_byte: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let body = parts.concat();
-    let mut bytes = vec![first_byte];
-    let mut rest = body.len();
-    while rest > 127 {
-        bytes.push(u8::try_from(rest % 128).unwrap() | 0x80);
-        rest /= 128;
-    }
-    bytes.push(u8::try_from(rest).unwrap());
-    bytes.extend(body);
-    bytes
+    wire::packet(first_byte, &parts.concat())
 }
 
 /// A string behind its length.
 pub(crate) fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
-    let text = text.as_ref();
-    let mut bytes = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
-    bytes.extend(text);
-    bytes
+    wire::field(text.as_ref())
 }
 
 /// An empty property block, where the version has one.

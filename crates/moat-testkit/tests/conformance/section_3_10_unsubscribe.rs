@@ -5,7 +5,7 @@ use moat_codec::{PacketType, QoS, ReasonCode};
 use moat_testkit::broker::Transport;
 
 use crate::scene::{
-    BOTH, Scene, answer, expect_refusal, no_properties, packet, part, string, unsubscribe,
+    BOTH, Scene, answer, expect_breach, no_properties, packet, part, string, unsubscribe,
 };
 
 everywhere!(
@@ -30,7 +30,7 @@ fn reserved_flags_of_unsubscribe_are_malformed(transport: Transport, shards: usi
             let mut bytes = unsubscribe(version, 1, &["t"]);
             bytes[0] = 0xA0 | flags;
             client.send(&bytes);
-            expect_refusal(&mut client, ReasonCode::MalformedPacket);
+            expect_breach(&mut client, ReasonCode::MalformedPacket);
         }
     }
 }
@@ -43,7 +43,7 @@ fn a_filter_to_remove_that_is_not_utf_8_is_refused(transport: Transport, shards:
             let mut client = scene.join(version, "client");
             let head = [&[0, 1], no_properties(version)].concat();
             client.send(&packet(0xA2, &[&head, &string("fine"), &string(filter)]));
-            expect_refusal(&mut client, ReasonCode::MalformedPacket);
+            expect_breach(&mut client, ReasonCode::MalformedPacket);
         }
     }
 }
@@ -54,7 +54,7 @@ fn an_unsubscribe_without_a_filter_is_refused(transport: Transport, shards: usiz
     for version in BOTH {
         let mut client = scene.join(version, "client");
         client.send(&unsubscribe(version, 1, &[]));
-        expect_refusal(&mut client, ReasonCode::ProtocolError);
+        expect_breach(&mut client, ReasonCode::ProtocolError);
     }
 }
 

@@ -5,7 +5,7 @@ use moat_codec::{Limits, Packet, QoS, ReasonCode, TopicName, Version, Will};
 use moat_testkit::broker::Transport;
 use moat_testkit::{RawClient, TestBroker};
 
-use crate::scene::{BOTH, Scene, expect_refusal, lasting, packet, part, string, subscribe};
+use crate::scene::{BOTH, Scene, expect_breach, lasting, packet, part, string, subscribe};
 
 everywhere!(
     no_disconnect_comes_before_a_connack_that_grants,
@@ -54,7 +54,7 @@ fn reserved_flags_of_disconnect_are_malformed(transport: Transport, shards: usiz
         for flags in [1, 2, 4, 8] {
             let mut client = with_will(&scene, version, "client");
             client.send(&[0xE0 | flags, 0]);
-            expect_refusal(&mut client, ReasonCode::MalformedPacket);
+            expect_breach(&mut client, ReasonCode::MalformedPacket);
             // So it was not taken for a goodbye.
             assert_eq!(watcher.message().topic, "will/client");
         }

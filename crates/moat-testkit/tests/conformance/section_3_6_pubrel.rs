@@ -4,7 +4,7 @@ use moat_codec::Version::V5;
 use moat_codec::{QoS, ReasonCode};
 use moat_testkit::broker::Transport;
 
-use crate::scene::{BOTH, Scene, expect_refusal};
+use crate::scene::{BOTH, Scene, expect_breach};
 
 everywhere!(
     reserved_flags_of_pubrel_are_malformed,
@@ -20,7 +20,7 @@ fn reserved_flags_of_pubrel_are_malformed(transport: Transport, shards: usize) {
             client.publish("t", b"", QoS::ExactlyOnce, 1);
             let _pubrec = client.read_packet();
             client.send(&[0x60 | flags, 2, 0, 1]);
-            expect_refusal(&mut client, ReasonCode::MalformedPacket);
+            expect_breach(&mut client, ReasonCode::MalformedPacket);
         }
     }
 }

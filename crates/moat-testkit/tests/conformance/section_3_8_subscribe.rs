@@ -6,7 +6,7 @@ use moat_testkit::broker::Transport;
 use moat_testkit::{RawClient, TestBroker};
 
 use crate::scene::{
-    BOTH, OPEN_ONLY, Scene, answer, expect_refusal, no_properties, packet, part, string, subscribe,
+    BOTH, OPEN_ONLY, Scene, answer, expect_breach, no_properties, packet, part, string, subscribe,
     unsubscribe,
 };
 
@@ -38,7 +38,7 @@ fn reserved_flags_of_subscribe_are_malformed(transport: Transport, shards: usize
             let mut bytes = subscribe(version, 1, &[("t", 0)]);
             bytes[0] = 0x80 | flags;
             client.send(&bytes);
-            expect_refusal(&mut client, ReasonCode::MalformedPacket);
+            expect_breach(&mut client, ReasonCode::MalformedPacket);
         }
     }
 }
@@ -51,7 +51,7 @@ fn a_filter_that_is_not_utf_8_is_refused(transport: Transport, shards: usize) {
             let mut client = scene.join(version, "client");
             let head = [&[0, 1], no_properties(version)].concat();
             client.send(&packet(0x82, &[&head, &string(filter), &[0]]));
-            expect_refusal(&mut client, ReasonCode::MalformedPacket);
+            expect_breach(&mut client, ReasonCode::MalformedPacket);
         }
     }
 }
@@ -62,7 +62,7 @@ fn a_subscribe_without_a_filter_is_refused(transport: Transport, shards: usize) 
     for version in BOTH {
         let mut client = scene.join(version, "client");
         client.send(&subscribe(version, 1, &[]));
-        expect_refusal(&mut client, ReasonCode::ProtocolError);
+        expect_breach(&mut client, ReasonCode::ProtocolError);
     }
 }
 
@@ -76,7 +76,7 @@ fn reserved_bits_of_the_options_are_malformed(transport: Transport, shards: usiz
         for bit in reserved {
             let mut client = scene.join(version, "client");
             client.send(&subscribe(version, 1, &[("fine", 0), ("t", *bit)]));
-            expect_refusal(&mut client, ReasonCode::MalformedPacket);
+            expect_breach(&mut client, ReasonCode::MalformedPacket);
         }
     }
 }
@@ -89,7 +89,7 @@ fn a_requested_qos_of_3_is_refused(transport: Transport, shards: usize) {
     for version in BOTH {
         let mut client = scene.join(version, "client");
         client.send(&subscribe(version, 1, &[("t", 3)]));
-        expect_refusal(&mut client, ReasonCode::ProtocolError);
+        expect_breach(&mut client, ReasonCode::ProtocolError);
     }
 }
 
@@ -149,7 +149,7 @@ fn no_local_with_a_shared_subscription_is_refused(transport: Transport, shards: 
     let scene = Scene::new(transport, shards);
     let mut client = scene.join(V5, "client");
     client.send(&subscribe(V5, 1, &[("$share/group/a", NO_LOCAL)]));
-    expect_refusal(&mut client, ReasonCode::ProtocolError);
+    expect_breach(&mut client, ReasonCode::ProtocolError);
 }
 
 /// Proves 5.0 [MQTT-3.8.4-1] [MQTT-3.8.4-2]; 3.1.1 [MQTT-3.8.4-1] [MQTT-3.8.4-2].

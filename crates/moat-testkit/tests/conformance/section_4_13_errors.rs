@@ -6,7 +6,7 @@ use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
 use moat_testkit::raw::encode;
 
-use crate::scene::{Scene, expect_refusal, packet, string, subscribe};
+use crate::scene::{Scene, expect_breach, packet, string, subscribe};
 
 everywhere!(
     a_fault_closes_the_connection_with_its_reason,
@@ -38,7 +38,7 @@ fn a_fault_closes_the_connection_with_its_reason(transport: Transport, shards: u
     ] {
         let mut client = scene.join(V5, "client");
         client.send(&bytes);
-        expect_refusal(&mut client, reason);
+        expect_breach(&mut client, reason);
     }
 }
 

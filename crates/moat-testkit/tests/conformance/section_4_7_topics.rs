@@ -6,7 +6,7 @@ use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
 
 use crate::scene::{
-    BOTH, Scene, expect_refusal, no_properties, packet, string, subscribe, unsubscribe,
+    BOTH, Scene, expect_breach, no_properties, packet, string, subscribe, unsubscribe,
 };
 
 everywhere!(
@@ -28,7 +28,7 @@ fn a_topic_name_with_a_wildcard_is_refused(transport: Transport, shards: usize) 
         for topic in ["#", "+", "a/+", "a/#", "a+b", "#a"] {
             let mut client = scene.join(version, "client");
             client.send(&packet(0x30, &[&string(topic), no_properties(version)]));
-            expect_refusal(&mut client, ReasonCode::TopicNameInvalid);
+            expect_breach(&mut client, ReasonCode::TopicNameInvalid);
         }
     }
 }
@@ -61,7 +61,7 @@ fn refuses_filters(transport: Transport, shards: usize, filters: &[&str]) {
             ] {
                 let mut client = scene.join(version, "client");
                 client.send(&bytes);
-                expect_refusal(&mut client, ReasonCode::TopicFilterInvalid);
+                expect_breach(&mut client, ReasonCode::TopicFilterInvalid);
             }
         }
     }
@@ -141,7 +141,7 @@ fn an_empty_topic_is_refused(transport: Transport, shards: usize) {
         ] {
             let mut client = scene.join(version, "client");
             client.send(&bytes);
-            expect_refusal(&mut client, reason);
+            expect_breach(&mut client, reason);
         }
     }
 }
@@ -157,7 +157,7 @@ fn a_topic_with_a_null_character_is_refused(transport: Transport, shards: usize)
         ] {
             let mut client = scene.join(version, "client");
             client.send(&bytes);
-            expect_refusal(&mut client, ReasonCode::MalformedPacket);
+            expect_breach(&mut client, ReasonCode::MalformedPacket);
         }
     }
 }
