@@ -1,5 +1,8 @@
 //! A broker with the clients of one check, and packets written byte by byte.
 
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use moat_codec::{Connect, Limits, Packet, QoS, ReasonCode, TopicName, Version, Will};
 use moat_testkit::broker::{Builder, Transport};
 use moat_testkit::{RawClient, TestBroker};
@@ -19,6 +22,7 @@ topics = ["open/#"]
 pub(crate) struct Scene {
     pub(crate) broker: TestBroker,
     transport: Transport,
+    last_id: AtomicU16,
 }
 
 impl Scene {
@@ -30,7 +34,13 @@ impl Scene {
         Scene {
             broker: builder.shards(shards).start(),
             transport,
+            last_id: AtomicU16::new(0),
         }
+    }
+
+    /// A packet identifier that no publisher of this scene has used.
+    pub(crate) fn fresh_id(&self) -> u16 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A connection that has said nothing yet.
@@ -63,6 +73,26 @@ impl Scene {
             other => panic!("not a CONNACK that grants: {other:?}"),
         });
         (client, present)
+    }
+
+    /// What a client that takes packets of so many bytes is answered.
+    pub(crate) fn answer_within(&self, bytes: Option<u32>, request: &[u8]) -> Vec<u8> {
+        let mut connect = Connect::new(Version::V5, "client");
+        connect.properties.maximum_packet_size = bytes.and_then(NonZeroU32::new);
+        let (mut client, _) = self.enter(&connect);
+        client.send(request);
+        client.read_packet()
+    }
+
+    /// Fails unless the answer is larger than `bare` where the client takes that, and `bare` where it would be one
+    /// byte too large.
+    #[track_caller]
+    pub(crate) fn expect_reason_where_there_is_room(&self, request: &[u8], bare: &[u8]) {
+        let whole = self.answer_within(None, request);
+        assert!(whole.len() > bare.len(), "no reason: {whole:02x?}");
+        let size = u32::try_from(whole.len()).unwrap();
+        assert_eq!(self.answer_within(Some(size), request), whole);
+        assert_eq!(self.answer_within(Some(size - 1), request), bare);
     }
 
     /// Returns once more than a second has passed for the broker: a will waits that long.

@@ -17,6 +17,7 @@ everywhere!(
     a_goodbye_takes_the_will_with_it,
     a_goodbye_that_asks_for_the_will_lets_it_go_out,
     packets_behind_a_disconnect_are_ignored,
+    a_reason_string_too_large_for_a_disconnect_is_left_out,
 );
 
 /// Proves 5.0 [MQTT-3.14.0-1].
@@ -216,4 +217,11 @@ fn with_will(scene: &Scene, version: Version, client_id: &str) -> RawClient {
         properties: Default::default(),
     });
     scene.enter(&connect).0
+}
+
+/// Proves 5.0 [MQTT-3.14.2-3].
+fn a_reason_string_too_large_for_a_disconnect_is_left_out(transport: Transport, shards: usize) {
+    let scene = Scene::new(transport, shards);
+    let misplaced = subscribe(V5, 7, &[("a/#/b", 1)]);
+    scene.expect_reason_where_there_is_room(&misplaced, &[0xE0, 1, 0x8F]);
 }

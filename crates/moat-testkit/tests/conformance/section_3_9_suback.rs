@@ -10,6 +10,7 @@ use crate::scene::{BOTH, OPEN_ONLY, Scene, answer, subscribe};
 everywhere!(
     codes_stand_in_the_order_of_the_filters,
     a_refusal_has_the_code_for_its_cause,
+    a_reason_string_too_large_for_a_suback_is_left_out,
 );
 
 /// Proves 5.0 [MQTT-3.9.3-1]; 3.1.1 [MQTT-3.9.3-1].
@@ -38,4 +39,11 @@ fn a_refusal_has_the_code_for_its_cause(transport: Transport, shards: usize) {
         let decoded = moat_testkit::raw::decode(&bytes, version);
         assert!(matches!(decoded, Packet::SubAck(_)));
     }
+}
+
+/// Proves 5.0 [MQTT-3.9.2-1].
+fn a_reason_string_too_large_for_a_suback_is_left_out(transport: Transport, shards: usize) {
+    let scene = Scene::of(TestBroker::builder().policy(OPEN_ONLY), transport, shards);
+    let asked = subscribe(V5, 7, &[("open/a", 1), ("closed", 1)]);
+    scene.expect_reason_where_there_is_room(&asked, &answer(V5, 0x90, 7, &[1, 0x87]));
 }

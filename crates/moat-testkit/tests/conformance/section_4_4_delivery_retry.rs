@@ -25,7 +25,7 @@ fn what_is_unacknowledged_is_sent_again_with_its_identifier(transport: Transport
             .subscribe("2", QoS::ExactlyOnce);
         let mut ids = Vec::new();
         for topic in ["1", "2", "2", "1"] {
-            publisher.publish_fully(topic, b"", QoS::ExactlyOnce, 1);
+            publisher.publish_fully(topic, b"", QoS::ExactlyOnce, scene.fresh_id());
             ids.push(client.message().packet_id.unwrap());
         }
         client.acknowledge(PubRec, ids[1]);
@@ -54,7 +54,7 @@ fn nothing_is_sent_again_on_the_same_connection(transport: Transport, shards: us
             client.subscribe("a", qos);
             let mut ids = Vec::new();
             for number in 0..3 {
-                publisher.publish_fully("a", &[number], qos, 1);
+                publisher.publish_fully("a", &[number], qos, scene.fresh_id());
                 ids.push(client.message().packet_id.unwrap());
             }
             // Whatever makes it look for something to send.
@@ -65,7 +65,7 @@ fn nothing_is_sent_again_on_the_same_connection(transport: Transport, shards: us
                 client.expect_ack(PubRel);
             }
             client.subscribe("b", qos).ping();
-            publisher.publish_fully("a", &[3], qos, 1);
+            publisher.publish_fully("a", &[3], qos, scene.fresh_id());
             assert_eq!(client.message().payload, [3]);
             client.ping();
         }
@@ -79,7 +79,7 @@ fn a_refused_message_is_not_sent_again(transport: Transport, shards: usize) {
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let (mut client, _) = scene.rejoin(V5, "client");
         client.subscribe("a", qos);
-        publisher.publish_fully("a", b"", qos, 1);
+        publisher.publish_fully("a", b"", qos, scene.fresh_id());
         let id = client.message().packet_id.unwrap();
         let refusal = Ack::with_reason(id, ReasonCode::ImplementationSpecificError);
         client.send_packet(&match qos {

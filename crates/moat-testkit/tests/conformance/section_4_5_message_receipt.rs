@@ -31,8 +31,8 @@ fn a_message_is_added_to_every_session_that_subscribed(transport: Transport, sha
         }
         let (mut other, _) = scene.rejoin(version, &name("other", false));
         other.subscribe("a/c", QoS::AtLeastOnce);
-        publisher.publish_fully("a/b", b"for all", QoS::AtLeastOnce, 1);
-        publisher.publish_fully("a/c", b"for one", QoS::AtLeastOnce, 1);
+        publisher.publish_fully("a/b", b"for all", QoS::AtLeastOnce, scene.fresh_id());
+        publisher.publish_fully("a/c", b"for one", QoS::AtLeastOnce, scene.fresh_id());
         for client in &mut present {
             assert_eq!(client.take_message().payload, b"for all");
         }

@@ -59,7 +59,7 @@ fn messages_of_an_absent_client_wait_in_order(transport: Transport, shards: usiz
         part(client);
         for number in 0..MESSAGES {
             let payload = number.to_be_bytes();
-            publisher.publish_fully("a", &payload, QoS::ExactlyOnce, 1);
+            publisher.publish_fully("a", &payload, QoS::ExactlyOnce, scene.fresh_id());
         }
         let (mut client, _) = scene.rejoin(version, &name);
         for number in 0..MESSAGES {
@@ -79,7 +79,7 @@ fn messages_are_sent_again_in_order(transport: Transport, shards: usize) {
             let (mut client, _) = scene.rejoin(version, &name);
             client.subscribe("a", qos);
             for number in 0..MESSAGES {
-                publisher.publish_fully("a", &[number], qos, 1);
+                publisher.publish_fully("a", &[number], qos, scene.fresh_id());
                 assert_eq!(client.message().payload, [number]);
             }
             part(client);
@@ -101,7 +101,7 @@ fn messages_are_released_in_the_order_they_were_received(transport: Transport, s
         client.subscribe("a", QoS::ExactlyOnce);
         let mut ids: Vec<_> = (0..5)
             .map(|_| {
-                publisher.publish_fully("a", b"", QoS::ExactlyOnce, 1);
+                publisher.publish_fully("a", b"", QoS::ExactlyOnce, scene.fresh_id());
                 client.message().packet_id.unwrap()
             })
             .collect();
