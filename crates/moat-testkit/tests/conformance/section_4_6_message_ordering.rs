@@ -68,7 +68,7 @@ fn messages_of_an_absent_client_wait_in_order(transport: Transport, shards: usiz
     }
 }
 
-/// Proves 3.1.1 [MQTT-4.6.0-6].
+/// Proves 5.0 [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.4.0-1] [MQTT-4.6.0-6].
 fn messages_are_sent_again_in_order(transport: Transport, shards: usize) {
     const MESSAGES: u8 = 10;
     let scene = Scene::new(transport, shards);
