@@ -33,4 +33,5 @@ macro_rules! everywhere {
 }
 
 mod section_1_data;
+mod section_2_packet;
 mod wire;
