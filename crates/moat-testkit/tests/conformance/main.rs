@@ -34,4 +34,6 @@ macro_rules! everywhere {
 
 mod section_1_data;
 mod section_2_packet;
+mod section_3_1_connect;
+mod section_3_1_session;
 mod wire;

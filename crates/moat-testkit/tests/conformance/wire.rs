@@ -23,8 +23,14 @@ pub(crate) const MESSAGE_EXPIRY: u8 = 0x02;
 pub(crate) const CONTENT_TYPE: u8 = 0x03;
 pub(crate) const RESPONSE_TOPIC: u8 = 0x08;
 pub(crate) const CORRELATION_DATA: u8 = 0x09;
+pub(crate) const SESSION_EXPIRY: u8 = 0x11;
+pub(crate) const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
+pub(crate) const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
+pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
+pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
 pub(crate) const TOPIC_ALIAS: u8 = 0x23;
 pub(crate) const USER_PROPERTY: u8 = 0x26;
+pub(crate) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 
 /// A broker where everybody may do everything. It stops, and fails if a shard ended badly, when it is dropped: after its
 /// clients, which it would wait for.
@@ -43,6 +49,21 @@ pub(crate) fn client(
     let reason = client.connect_with(&Connect::new(version, id));
     assert_eq!(reason, ReasonCode::Success);
     client
+}
+
+/// Connects, fails unless that succeeds, and returns whether the CONNACK says that a session is present.
+pub(crate) fn enter(
+    broker: &TestBroker,
+    transport: Transport,
+    connect: &Connect<'_>,
+) -> (RawClient, bool) {
+    let mut client = broker.client(transport);
+    client.version = connect.version;
+    client.send_packet(&Packet::Connect(connect.clone()));
+    let connack = client.read_packet();
+    assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:02x?}");
+    assert!(connack[2] < 2, "reserved flags are set: {connack:02x?}");
+    (client, connack[2] == 1)
 }
 
 /// A CONNECT whose session outlives its connection.
