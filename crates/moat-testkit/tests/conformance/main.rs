@@ -35,5 +35,11 @@ macro_rules! everywhere {
 mod section_1_data;
 mod section_2_packet;
 mod section_3_1_connect;
+mod section_3_1_limits;
 mod section_3_1_session;
+mod section_3_1_will;
+mod section_3_2_connack;
+mod section_3_3_properties;
+mod section_3_3_publish;
+mod section_3_3_retain;
 mod wire;

@@ -3,7 +3,6 @@
 use moat_codec::{Connect, QoS, ReasonCode, Version};
 use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
-use moat_testkit::raw::RawClient;
 
 use crate::wire::*;
 
@@ -26,12 +25,6 @@ everywhere!(
 );
 
 const QOS: [QoS; 2] = [QoS::AtLeastOnce, QoS::ExactlyOnce];
-
-/// Says goodbye and waits until that has been heard.
-fn leave(mut client: RawClient) {
-    client.send(&[0xE0, 0]);
-    client.expect_closed();
-}
 
 /// Proves 3.1.1 [MQTT-3.1.2-6] [MQTT-3.1.4-3] [MQTT-3.2.2-1];
 /// 5.0 [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT-3.2.2-2].
@@ -121,12 +114,10 @@ fn a_clean_session_ends_with_its_connection(transport: Transport, shards: usize)
 
 /// Proves 3.1.1 [MQTT-3.1.2-7].
 fn retained_messages_outlive_the_session(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
-        let mut client = client(&broker, transport, version, "client");
-        retain(&mut client, "t", b"kept", QoS::AtLeastOnce);
-        leave(client);
-        let (mut next, present) = enter(&broker, transport, &Connect::new(version, "client"));
+        let broker = broker(shards);
+        retain(&broker, transport, version, "t", b"kept", QoS::AtLeastOnce);
+        let (mut next, present) = enter(&broker, transport, &Connect::new(version, "retainer"));
         assert!(!present);
         let messages = retained_for(&mut next, "t");
         assert_eq!(messages.len(), 1);

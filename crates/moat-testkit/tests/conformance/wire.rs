@@ -23,6 +23,7 @@ pub(crate) const MESSAGE_EXPIRY: u8 = 0x02;
 pub(crate) const CONTENT_TYPE: u8 = 0x03;
 pub(crate) const RESPONSE_TOPIC: u8 = 0x08;
 pub(crate) const CORRELATION_DATA: u8 = 0x09;
+pub(crate) const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
 pub(crate) const SESSION_EXPIRY: u8 = 0x11;
 pub(crate) const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
 pub(crate) const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
@@ -246,23 +247,35 @@ pub(crate) fn wait_until_gone(broker: &TestBroker, id: &str) {
     });
 }
 
-/// Publishes a retained message and waits until it is stored.
-pub(crate) fn retain(client: &mut RawClient, topic: &str, payload: &[u8], qos: QoS) {
+/// Publishes a retained message as the client `retainer`, which is gone afterwards.
+///
+/// It reads the message itself: the shard that owns the topic has stored it by then.
+pub(crate) fn retain(
+    broker: &TestBroker,
+    transport: Transport,
+    version: Version,
+    topic: &str,
+    payload: &[u8],
+    qos: QoS,
+) {
+    let mut client = client(broker, transport, version, "retainer");
+    client.subscribe(topic, QoS::AtMostOnce);
     let Packet::Publish(mut packet) = publish(topic, payload, qos, 7) else {
         panic!("a PUBLISH was made");
     };
     packet.retain = true;
     client.send_packet(&Packet::Publish(packet));
-    match qos {
-        QoS::AtMostOnce => {}
-        QoS::AtLeastOnce => drop(client.expect_ack(PacketType::PubAck)),
-        QoS::ExactlyOnce => {
-            let (id, _) = client.expect_ack(PacketType::PubRec);
-            client.acknowledge(PacketType::PubRel, id);
-            client.expect_ack(PacketType::PubComp);
-        }
-    }
-    client.ping();
+    // What was retained before comes first, and says so.
+    while client.take_message().retain {}
+    // The first answers the PUBREC of a message of QoS 2, the second waits for its PUBCOMP.
+    client.settle().settle();
+    leave(client);
+}
+
+/// Says goodbye and waits until that has been heard.
+pub(crate) fn leave(mut client: RawClient) {
+    client.send(&[0xE0, 0]);
+    client.expect_closed();
 }
 
 /// What is retained for a topic, as a new subscription is told. It is replaced by something else afterwards.
