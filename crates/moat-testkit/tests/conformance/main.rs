@@ -34,11 +34,20 @@ macro_rules! everywhere {
 
 mod scene;
 mod section_1_data;
+mod section_2_packet;
 mod section_3_10_unsubscribe;
 mod section_3_11_unsuback;
 mod section_3_12_pingreq;
 mod section_3_14_disconnect;
 mod section_3_15_auth;
+mod section_3_1_connect;
+mod section_3_1_limits;
+mod section_3_1_session;
+mod section_3_1_will;
+mod section_3_2_connack;
+mod section_3_3_properties;
+mod section_3_3_publish;
+mod section_3_3_retain;
 mod section_3_4_puback;
 mod section_3_5_pubrec;
 mod section_3_6_pubrel;

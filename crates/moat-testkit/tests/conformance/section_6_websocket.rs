@@ -87,6 +87,29 @@ fn the_selected_subprotocol_is_mqtt() {
     broker.stop();
 }
 
+/// A client of 3.1 does not know the name `mqtt`.
+///
+/// Proves 5.0 [MQTT-6.0.0-4]; 3.1.1 [MQTT-6.0.0-4].
+#[test]
+fn a_client_that_offers_no_mqtt_gets_mqttv3_1_or_nothing() {
+    let broker = TestBroker::builder().start();
+    let request = String::from_utf8(REQUEST.to_vec()).unwrap();
+    for (offer, status) in [("mqttv3.1", "101"), ("chat", "400"), ("MQTT", "400")] {
+        let mut client = broker.client_below(Transport::Ws);
+        let offered = request.replace("Protocol: mqtt", &format!("Protocol: {offer}"));
+        client.send(offered.as_bytes());
+        client.half_close_rudely();
+        let answer = String::from_utf8_lossy(&client.read_to_end()).into_owned();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        let selected = answer.contains("\r\nSec-WebSocket-Protocol: mqttv3.1\r\n");
+        assert_eq!(selected, status == "101");
+    }
+    broker.stop();
+}
+
 /// Neither version is bound to the path or to the subprotocol: the CONNECT says which it is.
 ///
 /// Proves 3.1.1 [MQTT-7.0.0-2].

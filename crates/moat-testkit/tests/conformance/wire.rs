@@ -1,6 +1,7 @@
 //! What every section needs: packets made by hand, clients that are in, and how a breach ends.
 
-use moat_codec::{Connect, Packet, QoS, ReasonCode, Version};
+use moat_codec::{Connect, Packet, PacketType, QoS, ReasonCode, Version};
+use moat_events::Event;
 use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
 use moat_testkit::mqtt::{Message, publish};
@@ -16,7 +17,24 @@ pub(crate) const WILL_RETAIN: u8 = 0x20;
 pub(crate) const PASSWORD: u8 = 0x40;
 pub(crate) const USERNAME: u8 = 0x80;
 
-/// A broker where everybody may do everything.
+/// Property identifiers.
+pub(crate) const PAYLOAD_FORMAT: u8 = 0x01;
+pub(crate) const MESSAGE_EXPIRY: u8 = 0x02;
+pub(crate) const CONTENT_TYPE: u8 = 0x03;
+pub(crate) const RESPONSE_TOPIC: u8 = 0x08;
+pub(crate) const CORRELATION_DATA: u8 = 0x09;
+pub(crate) const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
+pub(crate) const SESSION_EXPIRY: u8 = 0x11;
+pub(crate) const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
+pub(crate) const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
+pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
+pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
+pub(crate) const TOPIC_ALIAS: u8 = 0x23;
+pub(crate) const USER_PROPERTY: u8 = 0x26;
+pub(crate) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+
+/// A broker where everybody may do everything. It stops, and fails if a shard ended badly, when it is dropped: after its
+/// clients, which it would wait for.
 pub(crate) fn broker(shards: usize) -> TestBroker {
     TestBroker::builder().shards(shards).start()
 }
@@ -32,6 +50,21 @@ pub(crate) fn client(
     let reason = client.connect_with(&Connect::new(version, id));
     assert_eq!(reason, ReasonCode::Success);
     client
+}
+
+/// Connects, fails unless that succeeds, and returns whether the CONNACK says that a session is present.
+pub(crate) fn enter(
+    broker: &TestBroker,
+    transport: Transport,
+    connect: &Connect<'_>,
+) -> (RawClient, bool) {
+    let mut client = broker.client(transport);
+    client.version = connect.version;
+    client.send_packet(&Packet::Connect(connect.clone()));
+    let connack = client.read_packet();
+    assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:02x?}");
+    assert!(connack[2] < 2, "reserved flags are set: {connack:02x?}");
+    (client, connack[2] == 1)
 }
 
 /// A CONNECT whose session outlives its connection.
@@ -99,9 +132,43 @@ pub(crate) fn connect_with(
     packet(0x10, &body.concat())
 }
 
-/// A PUBLISH by its flags, its topic's bytes, what stands between topic and payload, and its payload.
-pub(crate) fn publish_by_hand(flags: u8, topic: &[u8], middle: &[u8], payload: &[u8]) -> Vec<u8> {
-    packet(0x30 | flags, &[&field(topic), middle, payload].concat())
+/// A PUBLISH of QoS 0 by its flags, its topic, its properties (none before 5.0) and its payload.
+pub(crate) fn publish_by_hand(
+    version: Version,
+    flags: u8,
+    topic: &[u8],
+    property_bytes: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
+    let body = [&field(topic), &properties(version, property_bytes), payload];
+    packet(0x30 | flags, &body.concat())
+}
+
+/// A PUBLISH of QoS 1 or 2, empty and without properties.
+pub(crate) fn publish_with_id(version: Version, qos: u8, topic: &[u8], id: u16) -> Vec<u8> {
+    let body = [
+        &field(topic)[..],
+        &id.to_be_bytes(),
+        &properties(version, &[]),
+    ];
+    packet(0x30 | qos << 1, &body.concat())
+}
+
+/// A SUBSCRIBE of filters with their options.
+pub(crate) fn subscribe_by_hand(version: Version, id: u16, filters: &[(&[u8], u8)]) -> Vec<u8> {
+    let mut body = [&id.to_be_bytes()[..], &properties(version, &[])].concat();
+    for (filter, options) in filters {
+        body.extend(field(filter));
+        body.push(*options);
+    }
+    packet(0x82, &body)
+}
+
+/// An UNSUBSCRIBE.
+pub(crate) fn unsubscribe_by_hand(version: Version, id: u16, filters: &[&[u8]]) -> Vec<u8> {
+    let mut body = [&id.to_be_bytes()[..], &properties(version, &[])].concat();
+    body.extend(filters.iter().flat_map(|filter| field(filter)));
+    packet(0xA2, &body)
 }
 
 /// Sends bytes as the first ones of a connection and fails unless that is its end: for 5.0 after a CONNACK with
@@ -144,39 +211,98 @@ pub(crate) fn breach(
     expect_breach(&mut client, reason);
 }
 
-/// Publishes at QoS 0 and is sure that it was handled.
-pub(crate) fn tell(client: &mut RawClient, topic: &str, payload: &[u8]) {
-    client.send_packet(&publish(topic, payload, QoS::AtMostOnce, 0));
-    client.ping();
+/// Whether a connection whose CONNECT was sent is let in. If not, it must be closed.
+pub(crate) fn entered(client: &mut RawClient) -> bool {
+    match client.next_packet() {
+        None => false,
+        Some(bytes) if bytes[0] == 0x20 && bytes[3] == 0 => true,
+        Some(bytes) => {
+            assert!(
+                bytes[0] == 0x20,
+                "the first packet is no CONNACK: {bytes:02x?}"
+            );
+            client.expect_closed();
+            false
+        }
+    }
 }
 
-/// Publishes a retained message at QoS 1, and waits until everybody could have it.
-pub(crate) fn retain(client: &mut RawClient, topic: &str, payload: &[u8]) {
-    let Packet::Publish(mut packet) = publish(topic, payload, QoS::AtLeastOnce, 7) else {
+/// Publishes `marker` to a topic that `reader` is subscribed to, and fails if anything else arrives first.
+///
+/// Messages of one client keep their order, so what `writer` sent before has been delivered by then or never will be.
+pub(crate) fn expect_silence(reader: &mut RawClient, writer: &mut RawClient, topic: &str) {
+    writer.publish(topic, b"marker", QoS::AtMostOnce, 0);
+    let message = reader.message();
+    assert_eq!(
+        (&*message.topic, &*message.payload),
+        (topic, &b"marker"[..])
+    );
+}
+
+/// Waits until the connection of a client has ended, will and all.
+pub(crate) fn wait_until_gone(broker: &TestBroker, id: &str) {
+    broker.wait_for(|event| match event {
+        Event::ClientDisconnected { client_id, .. } if client_id == id => Some(()),
+        _ => None,
+    });
+}
+
+/// Publishes a retained message as the client `retainer`, which is gone afterwards.
+///
+/// It reads the message itself: the shard that owns the topic has stored it by then.
+pub(crate) fn retain(
+    broker: &TestBroker,
+    transport: Transport,
+    version: Version,
+    topic: &str,
+    payload: &[u8],
+    qos: QoS,
+) {
+    let mut client = client(broker, transport, version, "retainer");
+    client.subscribe(topic, QoS::AtMostOnce);
+    let Packet::Publish(mut packet) = publish(topic, payload, qos, 7) else {
         panic!("a PUBLISH was made");
     };
     packet.retain = true;
     client.send_packet(&Packet::Publish(packet));
-    assert!(
-        !client
-            .expect_ack(moat_codec::PacketType::PubAck)
-            .1
-            .is_error()
-    );
+    // What was retained before comes first, and says so.
+    while client.take_message().retain {}
+    // The first answers the PUBREC of a message of QoS 2, the second waits for its PUBCOMP.
+    client.settle().settle();
+    leave(client);
 }
 
-/// What a new subscription to `filter` is sent at once. A message to the subscriber itself ends it.
-pub(crate) fn retained(client: &mut RawClient, filter: &str) -> Vec<Message> {
-    client.subscribe(filter, QoS::AtMostOnce);
-    let end = format!("end/{filter}").replace(['+', '#', '/'], "-");
-    client.subscribe(&end, QoS::AtMostOnce);
-    client.publish(&end, b"", QoS::AtMostOnce, 0);
+/// Says goodbye and waits until that has been heard.
+pub(crate) fn leave(mut client: RawClient) {
+    client.send(&[0xE0, 0]);
+    client.expect_closed();
+}
+
+/// What is retained for a topic, as a new subscription is told. It is replaced by something else afterwards.
+///
+/// The shard that owns the topic answers the subscription and then fans out the retained marker of the same client.
+pub(crate) fn retained_for(client: &mut RawClient, topic: &str) -> Vec<Message> {
+    client.subscribe(topic, QoS::ExactlyOnce);
+    let Packet::Publish(mut packet) = publish(topic, b"marker", QoS::AtMostOnce, 0) else {
+        panic!("a PUBLISH was made");
+    };
+    packet.retain = true;
+    client.send_packet(&Packet::Publish(packet));
     let mut messages = Vec::new();
     loop {
         let message = client.message();
-        if message.topic == end {
+        if message.payload == b"marker" && !message.retain {
             return messages;
         }
         messages.push(message);
     }
+}
+
+/// Waits for one and a half seconds of the broker's time: a silent client with a keep alive of one second is closed.
+pub(crate) fn pass_a_second(broker: &TestBroker, transport: Transport) {
+    let mut silent = broker.client(transport);
+    let mut connect = Connect::new(Version::V311, "silent");
+    connect.keep_alive_secs = 1;
+    assert_eq!(silent.connect_with(&connect), ReasonCode::Success);
+    silent.expect_closed();
 }

@@ -1,0 +1,152 @@
+//! Sections 3.1.2.10 and 3.1.2.11: keep alive, and what a client takes.
+
+use std::time::{Duration, Instant};
+
+use moat_codec::{Connect, QoS, ReasonCode, Version};
+use moat_testkit::broker::Transport;
+use moat_testkit::raw::RawClient;
+
+use crate::wire::*;
+
+everywhere!(
+    a_silent_client_is_closed_after_one_and_a_half_keep_alives,
+    a_client_that_pings_is_kept,
+    a_message_too_large_for_the_client_is_not_sent,
+    a_message_too_large_for_the_client_counts_as_delivered,
+    a_waiting_message_too_large_for_the_client_counts_as_delivered,
+    a_session_ends_when_its_expiry_interval_has_passed,
+);
+
+/// The client's own interval is used, since no other is told, and the will is published as when the network fails.
+///
+/// Proves 3.1.1 [MQTT-3.1.2-24]; 5.0 [MQTT-3.1.2-22] [MQTT-3.2.2-22].
+fn a_silent_client_is_closed_after_one_and_a_half_keep_alives(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    for version in BOTH {
+        let mut heir = client(&broker, transport, version, "heir");
+        heir.subscribe("w", QoS::AtMostOnce);
+        let payload = [
+            field(b"c"),
+            properties(version, &[]),
+            field(b"w"),
+            field(b""),
+        ]
+        .concat();
+        let mut bytes = connect(version, CLEAN | WILL, &payload);
+        bytes[11] = 1;
+        let mut silent = broker.client(transport);
+        silent.version = version;
+        let start = Instant::now();
+        silent.send(&bytes);
+        silent.recv(|packet| match packet {
+            moat_codec::Packet::ConnAck(connack) => {
+                assert_eq!(connack.properties.server_keep_alive_secs, None);
+            }
+            other => panic!("not a CONNACK: {other:?}"),
+        });
+        expect_breach(&mut silent, ReasonCode::KeepAliveTimeout);
+        let waited = start.elapsed();
+        assert!(waited >= Duration::from_millis(1450), "{waited:?}");
+        assert!(waited < Duration::from_secs(10), "{waited:?}");
+        assert_eq!(heir.message().topic, "w");
+    }
+}
+
+/// It is still there when another client with the same keep alive has been closed twice.
+///
+/// Proves 3.1.1 [MQTT-3.1.2-24]; 5.0 [MQTT-3.1.2-22].
+fn a_client_that_pings_is_kept(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    for version in BOTH {
+        let mut connect = Connect::new(version, "client");
+        connect.keep_alive_secs = 2;
+        let (mut client, _) = enter(&broker, transport, &connect);
+        for _ in 0..3 {
+            pass_a_second(&broker, transport);
+            client.ping();
+        }
+    }
+}
+
+/// A client that takes packets of a hundred bytes, and one at a time.
+fn small(version: Version, id: &str) -> Connect<'_> {
+    let mut connect = lasting(version, id);
+    connect.properties.maximum_packet_size = std::num::NonZeroU32::new(100);
+    connect.properties.receive_maximum = std::num::NonZeroU16::new(1);
+    connect
+}
+
+/// A PUBLISH with topic `t` and no properties is six bytes longer than its payload, and eight with an identifier.
+///
+/// Proves 5.0 [MQTT-3.1.2-24].
+fn a_message_too_large_for_the_client_is_not_sent(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    let (mut reader, _) = enter(&broker, transport, &small(Version::V5, "reader"));
+    reader.subscribe("t", QoS::AtMostOnce);
+    let mut writer = client(&broker, transport, Version::V5, "writer");
+    for size in [95, 94, 1000] {
+        writer.publish("t", &vec![b'x'; size], QoS::AtMostOnce, 0);
+    }
+    assert_eq!(reader.read_packet().len(), 100);
+    expect_silence(&mut reader, &mut writer, "t");
+}
+
+/// Proves 5.0 [MQTT-3.1.2-25].
+fn a_message_too_large_for_the_client_counts_as_delivered(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let (mut reader, _) = enter(&broker, transport, &small(Version::V5, "reader"));
+        reader.subscribe("t", qos);
+        let mut writer = client(&broker, transport, Version::V5, "writer");
+        let too_large = [b'x'; 93];
+        send_around(&mut writer, &too_large, qos);
+        expect_only_small_ones(&mut reader);
+    }
+}
+
+/// Proves 5.0 [MQTT-3.1.2-25].
+fn a_waiting_message_too_large_for_the_client_counts_as_delivered(
+    transport: Transport,
+    shards: usize,
+) {
+    let broker = broker(shards);
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let (mut reader, _) = enter(&broker, transport, &small(Version::V5, "reader"));
+        reader.subscribe("t", qos).send(&[0xE0, 0]);
+        reader.expect_closed();
+        let mut writer = client(&broker, transport, Version::V5, "writer");
+        let too_large = [b'x'; 93];
+        send_around(&mut writer, &too_large, qos);
+        let (mut reader, _) = enter(&broker, transport, &small(Version::V5, "reader"));
+        expect_only_small_ones(&mut reader);
+    }
+}
+
+fn send_around(writer: &mut RawClient, too_large: &[u8], qos: QoS) {
+    for payload in [
+        too_large, b"first", too_large, too_large, b"second", too_large,
+    ] {
+        writer.publish_fully("t", payload, qos, 1);
+    }
+}
+
+fn expect_only_small_ones(reader: &mut RawClient) {
+    assert_eq!(reader.take_message().payload, b"first");
+    assert_eq!(reader.take_message().payload, b"second");
+    reader.settle();
+}
+
+/// Proves 5.0 [MQTT-4.1.0-2].
+fn a_session_ends_when_its_expiry_interval_has_passed(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    for (secs, is_there) in [(1, false), (1000, true)] {
+        let mut connect = lasting(Version::V5, "client");
+        connect.properties.session_expiry_secs = Some(secs);
+        let (mut client, _) = enter(&broker, transport, &connect);
+        client.send(&[0xE0, 0]);
+        client.expect_closed();
+        pass_a_second(&broker, transport);
+        let (_next, present) = enter(&broker, transport, &connect);
+        assert_eq!(present, is_there);
+    }
+}
