@@ -54,6 +54,18 @@ fn mqtt5_3_1_2_23__a_session_is_kept_until_its_expiry_and_not_longer() {
     assert_eq!(world.shards[0].sizes().subscriptions, 0);
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
+#[test]
+fn a_session_whose_time_is_over_is_not_resumed_before_its_timer_has_its_turn() {
+    let mut world = World::new(limits());
+    let (client, _) = world.connected(&expiring(Some(100)));
+    world.lose(client);
+    world.now = world.now.plus_secs(100);
+    let (_, granted) = world.connected(&expiring(Some(100)));
+    assert!(!granted.session_present);
+    assert_eq!(world.events("session.expired").len(), 1);
+}
+
 #[test]
 fn session_expiry_secs_max_shortens_and_the_client_is_told() {
     let mut world = World::new(Limits {
