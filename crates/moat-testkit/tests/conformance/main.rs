@@ -63,6 +63,7 @@ mod section_4_4_delivery_retry;
 mod section_4_5_message_receipt;
 mod section_4_6_message_ordering;
 mod section_4_7_topics;
+mod section_4_8_shared_subscriptions;
 mod section_4_9_flow_control;
 mod section_6_websocket;
 mod wire;

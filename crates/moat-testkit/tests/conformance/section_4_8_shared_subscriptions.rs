@@ -22,12 +22,22 @@ const SHARED: &str = "$share/group/t";
 
 /// Proves 5.0 [MQTT-4.8.2-1].
 fn a_share_name_has_at_least_one_character(transport: Transport, shards: usize) {
-    refuses_filters(transport, shards, &["$share", "$share/", "$share//t", "$share//"]);
+    refuses_filters(
+        transport,
+        shards,
+        &["$share", "$share/", "$share//t", "$share//"],
+    );
 }
 
 /// Proves 5.0 [MQTT-4.8.2-2].
 fn a_share_name_has_no_wildcard_and_a_filter_behind_it(transport: Transport, shards: usize) {
-    let filters = ["$share/a+/t", "$share/#/t", "$share/+/t", "$share/a", "$share/a/"];
+    let filters = [
+        "$share/a+/t",
+        "$share/#/t",
+        "$share/+/t",
+        "$share/a",
+        "$share/a/",
+    ];
     refuses_filters(transport, shards, &filters);
 }
 
