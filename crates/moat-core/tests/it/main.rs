@@ -27,6 +27,7 @@ mod qos2;
 mod retained;
 mod routing_model;
 mod schedule;
+mod shared;
 mod subscribe;
 mod takeover;
 mod two_shards;

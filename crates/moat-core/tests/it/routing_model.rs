@@ -260,6 +260,7 @@ fn parcel() -> Parcel {
         qos: QoS::AtLeastOnce,
         retain: false,
         ids: SubscriptionIdList::None,
+        share: None,
     }
 }
 
