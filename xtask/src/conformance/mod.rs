@@ -45,6 +45,7 @@ fn of_files(files: &[SourceFile]) -> Conformance {
         }
     }
     let proofs = Proofs::of_files(files, &mut wrong);
+    wrong.extend(proof::unreached(files, &proofs));
     wrong.extend(verdict::check(&specifications, &proofs));
     Conformance {
         page: page::markdown(&specifications, &proofs),

@@ -24,6 +24,12 @@ pub(super) struct Proof {
     pub(super) at: String,
 }
 
+impl Proof {
+    fn file(&self) -> &str {
+        self.at.split(':').next().unwrap_or_default()
+    }
+}
+
 /// All proofs, in the order of the files.
 #[derive(Default, Debug)]
 pub(super) struct Proofs(pub(super) Vec<Proof>);
@@ -51,6 +57,39 @@ impl Proofs {
         }
         tests
     }
+}
+
+/// Proofs in files that no module declares: they are not compiled, so nothing in them is run.
+pub(super) fn unreached(files: &[SourceFile], proofs: &Proofs) -> Vec<String> {
+    let mut paths: Vec<&str> = proofs.0.iter().map(|proof| proof.file()).collect();
+    paths.dedup();
+    paths
+        .into_iter()
+        .filter(|path| !is_declared(path, files))
+        .map(|path| format!("{path}: no module declares this file, so its tests are not run"))
+        .collect()
+}
+
+fn is_declared(path: &str, files: &[SourceFile]) -> bool {
+    let Some((mut folder, file)) = path.rsplit_once('/') else {
+        return true;
+    };
+    let mut name = file.strip_suffix(".rs").unwrap_or(file);
+    if name == "mod" {
+        (folder, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+    }
+    // Cargo finds these by itself.
+    if matches!(name, "lib" | "main") || folder.ends_with("/tests") {
+        return true;
+    }
+    let parents = ["/lib.rs", "/main.rs", "/mod.rs", ".rs"].map(|end| format!("{folder}{end}"));
+    let (declaration, by_path) = (format!("mod {name};"), format!("#[path = \"{file}\"]"));
+    files.iter().any(|parent| {
+        let declares = |line: &str| line.ends_with(&declaration) || line.trim() == by_path;
+        // The parent of a file named by its path has any name.
+        let is_parent = parents.contains(&parent.path) || parent.text.contains(&by_path);
+        is_parent && parent.path.starts_with(folder) && parent.text.lines().any(declares)
+    })
 }
 
 /// One file, line by line.

@@ -112,3 +112,60 @@ fn prose_is_no_proof() {
     let (proofs, wrong) = read("a.rs", "/// @ who it is.\nfn f() {\n}\n");
     assert_eq!((proofs, wrong), (Vec::new(), Vec::new()));
 }
+
+#[test]
+fn a_proof_in_a_file_that_no_module_declares_is_an_error() {
+    let file = |path: &str, text: &str| SourceFile {
+        path: path.to_owned(),
+        text: text.replace('@', WORD),
+    };
+    let test = "/// @ 5.0 [MQTT-1-1].\n#[test]\nfn f() {\n}\n";
+    for (path, parent, line, is_wrong) in [
+        (
+            "crates/a/tests/it/b.rs",
+            "crates/a/tests/it/main.rs",
+            "mod b;",
+            false,
+        ),
+        (
+            "crates/a/tests/it/b.rs",
+            "crates/a/tests/it/main.rs",
+            "mod c;",
+            true,
+        ),
+        (
+            "crates/a/tests/it/b.rs",
+            "crates/a/tests/it/main.rs",
+            "// mod b; was here",
+            true,
+        ),
+        ("crates/a/tests/b.rs", "crates/a/src/lib.rs", "", false),
+        (
+            "crates/a/src/b/mod.rs",
+            "crates/a/src/lib.rs",
+            "pub mod b;",
+            false,
+        ),
+        (
+            "crates/a/src/b/tests.rs",
+            "crates/a/src/b.rs",
+            "mod tests;",
+            false,
+        ),
+        (
+            "crates/a/src/b_tests.rs",
+            "crates/a/src/b.rs",
+            "#[path = \"b_tests.rs\"]",
+            false,
+        ),
+        ("crates/a/src/b_tests.rs", "crates/a/src/b.rs", "", true),
+    ] {
+        let files = [file(path, test), file(parent, &format!("{line}\n"))];
+        let proofs = Proofs::of_files(&files, &mut Vec::new());
+        assert_eq!(
+            unreached(&files, &proofs).len(),
+            usize::from(is_wrong),
+            "{path} {line}"
+        );
+    }
+}

@@ -25,6 +25,7 @@ everywhere!(
     a_will_flag_without_the_fields_closes_the_connection,
     will_fields_without_the_flag_close_the_connection,
     a_will_topic_that_is_no_utf8_closes_the_connection,
+    a_will_topic_with_a_wildcard_closes_the_connection,
     a_will_that_is_not_to_be_retained_is_not,
     a_will_that_is_to_be_retained_is,
     a_will_waits_for_its_delay,
@@ -272,6 +273,23 @@ fn a_will_topic_that_is_no_utf8_closes_the_connection(transport: Transport, shar
                 version,
                 &bytes,
                 ReasonCode::MalformedPacket,
+            );
+        }
+    }
+}
+
+/// Proves 3.1.1 [MQTT-3.3.2-2] [MQTT-4.7.1-1]; 5.0 [MQTT-3.3.2-2] [MQTT-4.7.0-1].
+fn a_will_topic_with_a_wildcard_closes_the_connection(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    for version in BOTH {
+        for topic in [&b"#"[..], b"a/+", b"a+"] {
+            let bytes = connect(version, CLEAN | WILL, &payload_with_will(version, topic));
+            expect_no_entry(
+                &broker,
+                transport,
+                version,
+                &bytes,
+                ReasonCode::TopicNameInvalid,
             );
         }
     }

@@ -160,7 +160,9 @@ fn properties_are_passed_on_by_a_message_that_waited(transport: Transport, shard
     assert!(message.ends_with(&expected), "{message:02x?}");
 }
 
-/// Proves 5.0 [MQTT-3.3.2-14].
+/// It is a topic name like any other.
+///
+/// Proves 5.0 [MQTT-3.3.2-2] [MQTT-3.3.2-14] [MQTT-4.7.0-1].
 fn a_response_topic_with_a_wildcard_closes_the_connection(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for topic in [&b"#"[..], b"a/+", b"a+b"] {
