@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::section::{Section, SectionSpec, section};
-use crate::sections::{Auth, Log, LogDestination, PolicyFiles, Tls};
+use crate::sections::{Auth, Log, LogDestination, Mqtt, PolicyFiles, Tls};
 use crate::setting::{Kind, Setting, Value, count_of, quoted};
 
 /// The most packet threads.
@@ -26,6 +26,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What all TLS listeners have in common.
     pub tls: Tls,
+    /// What clients are told of other servers.
+    pub mqtt: Mqtt,
     /// What clients may take.
     pub limits: Limits,
     /// How clients without a certificate prove who they are.
@@ -76,6 +78,7 @@ impl Default for Config {
             shards: Shards::Auto,
             listeners: Listener::defaults(),
             tls: Tls::default(),
+            mqtt: Mqtt::default(),
             limits: Limits::default(),
             auth: Auth::default(),
             policy: PolicyFiles::default(),
@@ -122,6 +125,7 @@ impl Config {
             Process::spec(),
             Listener::spec(),
             Tls::spec(),
+            Mqtt::spec(),
             Auth::spec(),
             PolicyFiles::spec(),
             Limits::spec(),

@@ -6,6 +6,7 @@ use moat_codec::{Ack, InboundAliases, PacketType, Publish, QoS, ReasonCode, Reso
 use moat_events::Event;
 use moat_policy::{Authorized, Denied};
 
+use super::answer::explanation;
 use super::receive::{Next, Pause, Violation};
 use super::{PeerMessage, SessionRef, Shard};
 use crate::effects::Effects;
@@ -197,9 +198,19 @@ impl Shard {
         {
             session.inbound.insert(place, id);
         }
-        self.say(at, fx, |version, out| {
-            // Without properties it is five bytes long and cannot fail to encode.
-            let _written = Ack::with_reason(id, reason).encode(packet, version, out);
+        if !reason.is_error() {
+            self.say(at, fx, |version, out| {
+                // Without properties it is five bytes long and cannot fail to encode.
+                let _written = Ack::with_reason(id, reason).encode(packet, version, out);
+            });
+            return;
+        }
+        self.answer(at, explanation(packet, reason), fx, |version, why, out| {
+            let ack = Ack {
+                reason_string: why,
+                ..Ack::with_reason(id, reason)
+            };
+            ack.encode(packet, version, out)
         });
     }
 

@@ -70,6 +70,10 @@ impl Shard {
             .link
             .as_ref()
             .is_some_and(|link| link.keep_alive_deadline() <= now);
+        let unproved = session
+            .link
+            .as_ref()
+            .is_some_and(|link| link.reauthentication_deadline() <= now);
         let (will_due, over) = (session.will_at <= now, session.ends_at <= now);
         if silent {
             // [MQTT-3.1.2-22]
@@ -80,6 +84,12 @@ impl Shard {
                 now,
                 fx,
             );
+            return;
+        }
+        if unproved {
+            // [MQTT-4.12.1-2]
+            let why = "re-authentication took too long";
+            self.close(at, ReasonCode::NotAuthorized, why, now, fx);
             return;
         }
         if will_due {

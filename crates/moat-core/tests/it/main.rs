@@ -12,6 +12,9 @@
 mod harness;
 
 mod acl;
+mod aliases;
+mod answers;
+mod authenticate;
 mod connect;
 mod corpus;
 mod expiry;
