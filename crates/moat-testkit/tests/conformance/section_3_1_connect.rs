@@ -9,6 +9,7 @@ everywhere!(
     the_first_packet_has_to_be_a_connect,
     a_second_connect_is_a_protocol_error,
     an_unknown_protocol_name_is_not_served,
+    a_connect_of_3_1_is_served_by_the_rules_of_3_1,
     an_unknown_protocol_level_is_refused_and_closed,
     the_reserved_connect_flag_has_to_be_zero,
     a_user_name_without_its_flag_closes_the_connection,
@@ -84,6 +85,25 @@ fn an_unknown_protocol_name_is_not_served(transport: Transport, shards: usize) {
             client.send(&packet(0x10, &body));
             assert!(!entered(&mut client));
         }
+    }
+}
+
+/// Its CONNACK has no place for a session that is present, and its UNSUBSCRIBE may be a repeated one.
+///
+/// Proves 3.1.1 [MQTT-3.1.2-1].
+fn a_connect_of_3_1_is_served_by_the_rules_of_3_1(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    for _ in 0..2 {
+        let mut client = broker.client(transport);
+        client.version = Version::V31;
+        let head = [&field(b"MQIsdp")[..], &[3, 0, 0, 0], &field(b"client")].concat();
+        client.send(&packet(0x10, &head));
+        assert_eq!(client.read_packet(), [0x20, 2, 0, 0]);
+        let mut repeated = unsubscribe_by_hand(Version::V31, 1, &[b"t"]);
+        repeated[0] |= 0x08;
+        client.send(&repeated);
+        assert_eq!(client.read_packet(), [0xB0, 2, 0, 1]);
+        leave(client);
     }
 }
 

@@ -118,8 +118,8 @@ fn a_disconnect_with_will_publishes_it(transport: Transport, shards: usize) {
 ///
 /// Proves 3.1.1 [MQTT-3.1.2-10]; 5.0 [MQTT-3.1.2-10].
 fn a_will_is_published_once(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
+        let broker = broker(shards);
         let mut heir = heir(&broker, transport, version);
         let connect = with_will(lasting(version, "mortal"), 0);
         let (mut mortal, _) = enter(&broker, transport, &connect);
@@ -150,9 +150,9 @@ fn a_client_without_a_will_leaves_none(transport: Transport, shards: usize) {
 
 /// Proves 3.1.1 [MQTT-3.1.2-9] [MQTT-3.1.2-14]; 5.0 [MQTT-3.1.2-12].
 fn a_will_has_the_qos_that_was_asked_for(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let broker = broker(shards);
             let mut heir = heir(&broker, transport, version);
             let mut connect = with_will(Connect::new(version, "mortal"), 0);
             connect.will.as_mut().unwrap().qos = qos;

@@ -33,6 +33,26 @@ pub(crate) const TOPIC_ALIAS: u8 = 0x23;
 pub(crate) const USER_PROPERTY: u8 = 0x26;
 pub(crate) const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 
+/// Everybody may publish and subscribe to everything, except publish to `secret` and subscribe to `hidden`.
+pub(crate) const DENYING: &str = "\
+version = 1
+
+[[rule]]
+who = [\"*\"]
+deny = [\"publish\"]
+topics = [\"secret\"]
+
+[[rule]]
+who = [\"*\"]
+deny = [\"subscribe\"]
+topics = [\"hidden\"]
+
+[[rule]]
+who = [\"*\"]
+allow = [\"publish\", \"subscribe\"]
+topics = [\"#\"]
+";
+
 /// A broker where everybody may do everything. It stops, and fails if a shard ended badly, when it is dropped: after its
 /// clients, which it would wait for.
 pub(crate) fn broker(shards: usize) -> TestBroker {
