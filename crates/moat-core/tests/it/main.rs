@@ -29,6 +29,7 @@ mod routing_model;
 mod schedule;
 mod shared;
 mod subscribe;
+mod system;
 mod takeover;
 mod two_shards;
 mod will;
