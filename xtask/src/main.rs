@@ -6,6 +6,7 @@
     reason = "a command line tool speaks to a person"
 )]
 
+mod conformance;
 mod foreign;
 mod generate;
 mod install;
@@ -21,7 +22,7 @@ usage: cargo xtask COMMAND
 
   test          everything CI checks: format, lints, tidy, generated files, docs, tests, end to end
   gen           write the generated files
-  gen --check   fail if a generated file is not what `gen` would write
+  gen --check   fail if a generated file is not what `gen` would write, or a statement of MQTT has no test
   tidy          check the rules of the house that no other tool knows
   foreign [CLIENT...]
                 only the foreign clients of `test`: mosquitto, paho, aiomqtt, gmqtt, node, chromium, rumqttc

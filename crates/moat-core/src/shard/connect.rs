@@ -88,9 +88,7 @@ impl Shard {
         };
         self.judge_will(&arrival, fx)
             .map_err(|(reason, why)| Refused::within(&arrival.opening, reason, why))?;
-        let existing = self
-            .residents
-            .find(&arrival.identity.name, &arrival.opening.client_id);
+        let existing = self.existing(&arrival, now, fx);
         if let Some(at) = existing {
             self.take_over(at, &arrival, now, fx);
         }
@@ -108,6 +106,17 @@ impl Shard {
         self.join_all(at, now, fx);
         self.pump(at, now, fx);
         Ok(at)
+    }
+
+    /// The session a connection may resume. One whose time is over is not there any more, even if its timer comes only
+    /// behind this packet in the same turn [MQTT-4.1.0-2].
+    fn existing(&mut self, arrival: &Arrival, now: Time, fx: &mut Effects) -> Option<SessionIndex> {
+        let (identity, client_id) = (&arrival.identity.name, &arrival.opening.client_id);
+        let at = self.residents.find(identity, client_id)?;
+        if self.session(at)?.link.is_none() {
+            self.due(at, now, fx);
+        }
+        self.residents.sessions.contains(at.get()).then_some(at)
     }
 
     /// A will is a publish like any other: without the right to it the CONNECT is refused.

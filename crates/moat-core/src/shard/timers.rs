@@ -61,7 +61,8 @@ impl Shard {
         }
     }
 
-    fn due(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+    /// Does what is due for one session.
+    pub(super) fn due(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         let Some(session) = self.residents.sessions.get(at.get()) else {
             return;
         };

@@ -104,6 +104,7 @@ fn mqtt5_3_2_2_19__a_refusal_says_why_only_where_there_is_room() {
     assert_eq!(why(whole - 1), (vec![5], vec![None]));
 }
 
+/// Proves 5.0 [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.9.2-1].
 #[test]
 fn mqtt5_3_9_2_1__suback_and_puback_leave_their_reason_out_where_it_does_not_fit() {
     let denied = || policy_denying("\"publish\", \"subscribe\"", "secret/#");
@@ -159,6 +160,7 @@ fn mqtt5_3_1_2_24__an_unsuback_that_cannot_fit_closes() {
     assert_eq!(world.goodbye(client), ReasonCode::PacketTooLarge);
 }
 
+/// Proves 5.0 [MQTT-3.14.2-3].
 #[test]
 fn mqtt5_3_14_2_3__a_disconnect_says_why_where_there_is_room_whatever_was_asked_for() {
     let goodbye = |connect: &Connect<'_>| {

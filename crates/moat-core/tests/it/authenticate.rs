@@ -85,6 +85,7 @@ fn an_answer_nobody_waits_for_is_not_sent() {
     assert_eq!(world.read(plain), []);
 }
 
+/// Proves 5.0 [MQTT-4.12.1-2].
 #[test]
 fn mqtt5_4_12_1_2__reauthentication_secs_max_ends_the_connection() {
     let mut world = World::new(limits());
@@ -144,6 +145,7 @@ fn mqtt5_3_1_2_24__an_auth_that_does_not_fit_the_client_closes() {
     assert_eq!(world.goodbye(client), ReasonCode::PacketTooLarge);
 }
 
+/// Proves 5.0 [MQTT-4.12.0-6].
 #[test]
 fn mqtt5_4_12_0_6__a_connack_without_a_method_names_none() {
     let mut world = World::new(limits());

@@ -95,6 +95,7 @@ fn failure(broker: &TestBroker) -> (String, String) {
     })
 }
 
+/// Proves 5.0 [MQTT-4.12.0-2] [MQTT-4.12.0-5].
 fn mqtt5_4_12_0_5__an_exchange_ends_in_a_session_with_method_and_last_word(
     transport: Transport,
     shards: usize,
@@ -130,6 +131,7 @@ fn mqtt5_4_12_0_5__an_exchange_ends_in_a_session_with_method_and_last_word(
     broker.stop();
 }
 
+/// Proves 5.0 [MQTT-4.12.0-4].
 fn mqtt5_4_12_0_4__a_wrong_answer_is_refused(transport: Transport, shards: usize) {
     let broker = broker(shards).start();
     let mut client = broker.client(transport);
@@ -154,6 +156,7 @@ fn mqtt5_4_12_0_4__a_wrong_answer_is_refused(transport: Transport, shards: usize
     broker.stop();
 }
 
+/// Proves 5.0 [MQTT-4.12.0-1].
 fn mqtt5_4_12_0_1__a_method_nobody_knows_is_refused(transport: Transport, shards: usize) {
     let broker = broker(shards).start();
     for method in ["SCRAM-SHA-256", "moat-test", ""] {
@@ -194,6 +197,7 @@ fn mqtt5_3_1_2_30__nothing_else_may_come_before_the_connack(transport: Transport
     broker.stop();
 }
 
+/// Proves 5.0 [MQTT-4.12.0-5].
 fn mqtt5_4_12_0_3__an_auth_of_another_reason_or_method_is_refused(
     transport: Transport,
     shards: usize,
@@ -292,6 +296,7 @@ fn mqtt5_4_12_1__a_client_proves_again_who_it_is_while_its_messages_go_on(
     broker.stop();
 }
 
+/// Proves 5.0 [MQTT-4.12.1-1] [MQTT-4.12.1-2].
 fn mqtt5_4_12_1_2__a_wrong_proof_later_ends_the_connection(transport: Transport, shards: usize) {
     let broker = broker(shards).start();
     let mut client = connected(&broker, transport, "device");
@@ -334,6 +339,7 @@ fn a_client_cannot_become_somebody_else(transport: Transport, shards: usize) {
     broker.stop();
 }
 
+/// Proves 5.0 [MQTT-4.12.0-7].
 fn mqtt5_4_12_0_7__auth_without_a_method_is_a_protocol_error(transport: Transport, shards: usize) {
     let broker = TestBroker::builder()
         .shards(shards)
