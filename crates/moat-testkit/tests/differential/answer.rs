@@ -180,7 +180,7 @@ fn connack(ack: &ConnAck<'_>, version: Version) -> Said {
             "subscription ids",
             yes(told.subscription_identifiers_available),
         );
-        offers.insert("shared", yes(told.shared_subscription_available));
+        offers.insert("shared", yes(None));
     }
     Said::ConnAck {
         present: ack.session_present,

@@ -1,6 +1,6 @@
 //! The differences that are meant, each with the statement it rests on.
 
-use crate::drive::StepAnswers;
+use crate::answer::Said;
 use crate::sequence::Sequence;
 
 /// Who does what the standard says.
@@ -10,18 +10,19 @@ pub(crate) enum Right {
     Both,
 }
 
-/// A difference at a step.
+/// What two brokers said differently on one connection in one step.
 pub(crate) struct Difference<'a> {
     pub(crate) sequence: &'a Sequence,
     pub(crate) step: usize,
-    pub(crate) moat: &'a [StepAnswers],
-    pub(crate) mosquitto: &'a [StepAnswers],
+    pub(crate) slot: usize,
+    pub(crate) moat: Vec<Said>,
+    pub(crate) mosquitto: Vec<Said>,
 }
 
 /// What goes on after a difference.
 pub(crate) enum After {
     /// The brokers are in the same state: these answers go on being compared.
-    Same(Box<StepAnswers>, Box<StepAnswers>),
+    Same(Vec<Said>, Vec<Said>),
     /// They are not any more, and what follows says nothing.
     Apart,
 }
