@@ -172,9 +172,9 @@ impl Run {
         }
         let identifiers = self.identifiers.entry(key.clone()).or_default();
         for said in &mut said {
-            if connection.habit == Habit::Waits && connection.open {
+            if connection.habit != Habit::Answers && connection.open {
                 let wants = said.wants_answer();
-                // A step sends its PUBREL itself.
+                // A PUBREL is sent at once or is a step of its own.
                 let wants = wants.filter(|(kind, _)| *kind != PacketType::PubRel);
                 connection.waiting.extend(wants);
             }
@@ -252,11 +252,16 @@ impl Connection {
     }
 
     fn heard(&mut self, said: Said) {
-        if self.habit == Habit::Answers
-            && let Some((kind, id)) = said.wants_answer()
-        {
-            self.acknowledge(kind, id, 0);
-            self.answered = true;
+        if let Some((kind, id)) = said.wants_answer() {
+            let at_once = match self.habit {
+                Habit::Answers => true,
+                Habit::Waits => kind == PacketType::PubRel,
+                Habit::Holds => false,
+            };
+            if at_once {
+                self.acknowledge(kind, id, 0);
+                self.answered = true;
+            }
         }
         self.said.push(said);
     }

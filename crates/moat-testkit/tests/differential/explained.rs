@@ -1,7 +1,9 @@
 //! The differences that are meant, each with the statement it rests on.
 
-use crate::answer::Said;
-use crate::sequence::Sequence;
+use moat_codec::Version;
+
+use crate::answer::{Message, Said};
+use crate::sequence::{Habit, Sequence, Step, version_of};
 
 /// Who does what the standard says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,4 +38,244 @@ pub(crate) struct Rule {
     pub(crate) applies: fn(&Difference<'_>) -> Option<After>,
 }
 
-pub(crate) const RULES: &[Rule] = &[];
+impl Difference<'_> {
+    /// What the step sends, if this is the connection it sends on.
+    fn sent(&self) -> &[u8] {
+        let step = &self.sequence.steps[self.step];
+        if step.slot() == self.slot {
+            step.bytes()
+        } else {
+            &[]
+        }
+    }
+
+    /// The packet type of what the step sends here.
+    fn kind(&self) -> Option<u8> {
+        self.sent().first().map(|byte| byte >> 4)
+    }
+
+    fn version(&self) -> Version {
+        let before = self.sequence.steps[..=self.step].iter().rev();
+        before
+            .filter(|step| step.slot() == self.slot)
+            .find_map(|step| match step {
+                Step::Open { bytes, .. } => Some(version_of(bytes)),
+                _ => None,
+            })
+            .unwrap_or(Version::V311)
+    }
+
+    /// Whether one of the connections so far holds its PUBRELs back.
+    fn somebody_holds(&self) -> bool {
+        let mut before = self.sequence.steps[..=self.step].iter();
+        before.any(|step| {
+            matches!(
+                step,
+                Step::Open {
+                    habit: Habit::Holds,
+                    ..
+                }
+            )
+        })
+    }
+
+    /// Both with every packet replaced.
+    fn both(&self, change: impl Fn(&Said) -> Said) -> Option<After> {
+        let moat: Vec<Said> = self.moat.iter().map(&change).collect();
+        let mosquitto: Vec<Said> = self.mosquitto.iter().map(&change).collect();
+        let changed = moat != self.moat || mosquitto != self.mosquitto;
+        changed.then_some(After::Same(moat, mosquitto))
+    }
+
+    /// The DISCONNECTs at the end of both, where both closed.
+    fn goodbyes(&self) -> Option<(Option<u8>, Option<u8>)> {
+        let goodbye = |said: &[Said]| match said {
+            [.., Said::Disconnect(reason), Said::Closed] => Some(Some(*reason)),
+            [.., Said::Closed] => Some(None),
+            _ => None,
+        };
+        Some((goodbye(&self.moat)?, goodbye(&self.mosquitto)?))
+    }
+
+    /// Both without DISCONNECT.
+    fn without_goodbyes(&self) -> After {
+        let without = |said: &[Said]| {
+            let kept = said.iter().filter(|said| !matches!(said, Said::Disconnect(_)));
+            kept.cloned().collect()
+        };
+        After::Same(without(&self.moat), without(&self.mosquitto))
+    }
+
+    /// The reason codes of two refusals.
+    fn refusals(&self) -> Option<(u8, u8)> {
+        let refusal = |said: &[Said]| match said {
+            [Said::ConnAck { reason, .. }, Said::Closed] => Some(*reason),
+            _ => None,
+        };
+        Some((refusal(&self.moat)?, refusal(&self.mosquitto)?))
+    }
+
+    fn moat_closed(&self) -> bool {
+        self.moat.last() == Some(&Said::Closed) && self.mosquitto.last() != Some(&Said::Closed)
+    }
+}
+
+fn messages(said: &[Said]) -> Vec<&Message> {
+    let messages = said.iter().filter_map(|said| match said {
+        Said::Publish(message) => Some(message),
+        _ => None,
+    });
+    messages.collect()
+}
+
+/// Everything but messages and their PUBRELs.
+fn answers(said: &[Said]) -> Vec<&Said> {
+    let answers = said
+        .iter()
+        .filter(|said| !matches!(said, Said::Publish(_) | Said::PubRel(..)));
+    answers.collect()
+}
+
+/// The messages, each once, without what several copies differ in.
+fn distinct(said: &[Said]) -> Vec<(&str, &str)> {
+    let mut all: Vec<_> = messages(said)
+        .into_iter()
+        .map(|message| (&*message.topic, &*message.payload))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn closed_with(difference: &Difference<'_>, moat: u8, mosquitto: u8) -> Option<After> {
+    (difference.goodbyes()? == (Some(moat), Some(mosquitto)))
+        .then(|| difference.without_goodbyes())
+}
+
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        name: "nobody there: 0x10 or 0x00",
+        statement: "5.0 section 3.4.2.1, 3.5.2.1",
+        right: Right::Both,
+        why: "a server that knows there is no subscriber may say so; mosquitto counts publishers with no local as reached and does not say so for QoS 2",
+        applies: |d| {
+            d.both(|said| match said {
+                Said::PubAck(id, 0x10) => Said::PubAck(*id, 0),
+                Said::PubRec(id, 0x10) => Said::PubRec(*id, 0),
+                other => other.clone(),
+            })
+        },
+    },
+    Rule {
+        name: "taken over without DISCONNECT",
+        statement: "MQTT-3.1.4-3",
+        right: Right::Moat,
+        why: "a 5.0 client is told 0x8E; mosquitto closes without a word if the new client does not speak 5.0",
+        applies: |d| {
+            (d.goodbyes()? == (Some(0x8E), None)).then(|| d.without_goodbyes())
+        },
+    },
+    Rule {
+        name: "closed without a reason",
+        statement: "MQTT-4.13.2-1, 5.0 section 4.13.1",
+        right: Right::Both,
+        why: "DISCONNECT before closing is a SHOULD; mosquitto leaves it out for some errors",
+        applies: |d| match d.goodbyes()? {
+            (Some(0x81..=0x82 | 0x8F..=0x95), None) => Some(d.without_goodbyes()),
+            _ => None,
+        },
+    },
+    Rule {
+        name: "refused without CONNACK",
+        statement: "MQTT-3.1.4-1, 5.0 section 4.13.1",
+        right: Right::Both,
+        why: "CONNACK before closing is a MAY",
+        applies: |d| match (&*d.moat, &*d.mosquitto) {
+            ([Said::ConnAck { reason, .. }, Said::Closed], [Said::Closed]) if *reason >= 0x80 => {
+                Some(After::Same(vec![Said::Closed], vec![Said::Closed]))
+            }
+            _ => None,
+        },
+    },
+    Rule {
+        name: "bad topic filter: 0x8F or 0x81",
+        statement: "MQTT-4.7.1-1, 5.0 section 3.14.2.1",
+        right: Right::Both,
+        why: "the filter is well-formed but not accepted: 0x8F is the closer code",
+        applies: |d| closed_with(d, 0x8F, 0x81),
+    },
+    Rule {
+        name: "bad topic alias: 0x94 or 0x81",
+        statement: "MQTT-3.3.2-8",
+        right: Right::Moat,
+        why: "section 3.3.2.3.4 asks for 0x94",
+        applies: |d| closed_with(d, 0x94, 0x81),
+    },
+    Rule {
+        name: "wrong password: 0x86 or 0x87",
+        statement: "5.0 section 3.2.2.2, 3.1.1 section 3.2.2.3",
+        right: Right::Both,
+        why: "both codes refuse; mosquitto does not tell a wrong password from a missing right",
+        applies: |d| match d.refusals()? {
+            (0x86, 0x87) | (4, 5) => Some(After::Same(vec![], vec![])),
+            _ => None,
+        },
+    },
+    Rule {
+        name: "unknown packet identifier: 0x92 or 0x00",
+        statement: "5.0 section 3.6.2.1, 3.7.2.1",
+        right: Right::Moat,
+        why: "0x92 is the code for an identifier that is not in use",
+        applies: |d| {
+            d.both(|said| match said {
+                Said::PubRel(_, 0x92) => Said::PubRel(0, 0),
+                Said::PubComp(id, 0x92) => Said::PubComp(*id, 0),
+                other => other.clone(),
+            })
+        },
+    },
+    Rule {
+        name: "a client sends what only servers send",
+        statement: "MQTT-4.8.0-1 of 3.1.1, 5.0 section 2.1.2",
+        right: Right::Moat,
+        why: "a protocol violation closes; mosquitto, which is a client of bridges too, takes a SUBACK or UNSUBACK from anybody",
+        applies: |d| {
+            (d.moat_closed() && matches!(d.kind()?, 2 | 9 | 11 | 13)).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "PINGREQ with a body",
+        statement: "MQTT-4.8.0-1 of 3.1.1, MQTT-4.13.1-1",
+        right: Right::Moat,
+        why: "it has none (section 3.12), so it is malformed; mosquitto does not look",
+        applies: |d| {
+            (d.moat_closed() && d.kind()? == 12 && d.sent().len() > 2).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "overlapping subscriptions",
+        statement: "MQTT-3.3.4-2, MQTT-3.3.5-1 of 3.1.1",
+        right: Right::Moat,
+        why: "one copy at the highest QoS with all identifiers; mosquitto sends one copy for each to 5.0, and whichever it finds first to 3.x",
+        applies: |d| {
+            let (moat, mosquitto) = (messages(&d.moat), messages(&d.mosquitto));
+            let same = answers(&d.moat) == answers(&d.mosquitto)
+                && distinct(&d.moat) == distinct(&d.mosquitto);
+            let more = mosquitto.len() > moat.len();
+            let lower = mosquitto.len() == moat.len()
+                && !d.version().is_v5()
+                && moat.iter().zip(&mosquitto).all(|(ours, theirs)| ours.qos >= theirs.qos);
+            (same && (more || lower)).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "QoS 2 is passed on with PUBLISH or with PUBREL",
+        statement: "MQTT-4.3.3-8, 3.1.1 section 4.3.3",
+        right: Right::Both,
+        why: "moat owns it and passes it on when it sends PUBREC, mosquitto when it gets PUBREL",
+        applies: |d| {
+            let same = answers(&d.moat) == answers(&d.mosquitto);
+            (same && d.somebody_holds()).then_some(After::Apart)
+        },
+    },
+];

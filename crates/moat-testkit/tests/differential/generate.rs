@@ -21,6 +21,15 @@ const FILTERS: [&str; 9] = [
     "$d/@@NONCE@/#",
     "t/@@NONCE@/w",
 ];
+/// Filters of which no topic matches two.
+const APART: [&str; 6] = [
+    "t/@@NONCE@/a",
+    "t/@@NONCE@/b",
+    "t/@@NONCE@/+/b",
+    "t/@@NONCE@/w/#",
+    "t/@@NONCE@/c/#",
+    "$d/@@NONCE@/#",
+];
 const BAD_FILTERS: [&str; 5] = [
     "t/@@NONCE@/a#",
     "t/@@NONCE@/#/a",
@@ -28,6 +37,8 @@ const BAD_FILTERS: [&str; 5] = [
     "t/@@NONCE@/a+",
     "$share/g",
 ];
+/// Out of a hundred sequences, those whose filters overlap.
+const OVERLAP_PERCENT: usize = 30;
 /// Out of a hundred sequences, those that bend something.
 const BENT_PERCENT: usize = 60;
 /// Out of a hundred steps of such a sequence, those that are bent.
@@ -49,6 +60,7 @@ struct Generator {
     steps: Vec<Step>,
     clients: Vec<Client>,
     is_bent: bool,
+    overlaps: bool,
     messages: usize,
 }
 
@@ -56,8 +68,10 @@ struct Generator {
 pub(crate) fn sequence(seed: u64) -> Sequence {
     let mut dice = Dice::new(seed);
     let is_bent = dice.percent(BENT_PERCENT);
+    let overlaps = dice.percent(OVERLAP_PERCENT);
     let mut generator = Generator {
         dice,
+        overlaps,
         steps: Vec::new(),
         clients: Vec::new(),
         is_bent,
@@ -149,7 +163,8 @@ impl Generator {
         }
         let habit = self
             .dice
-            .pick(&[Habit::Answers, Habit::Answers, Habit::Waits]);
+            .pick(&[Habit::Answers, Habit::Answers, Habit::Waits, Habit::Waits]);
+        let habit = if self.dice.percent(10) { Habit::Holds } else { habit };
         let client = &mut self.clients[slot];
         client.habit = habit;
         client.is_open = true;
@@ -240,8 +255,10 @@ impl Generator {
         for _ in 0..1 + dice.below(3) {
             let filter = if dice.percent(if self.is_bent { 5 } else { 1 }) {
                 dice.pick(&BAD_FILTERS)
-            } else {
+            } else if self.overlaps {
                 dice.pick(&FILTERS)
+            } else {
+                dice.pick(&APART)
             };
             let mut options = dice.pick(&[0_u8, 1, 2]);
             if version.is_v5() {
@@ -258,7 +275,12 @@ impl Generator {
         let (version, id) = (self.clients[slot].version, self.id(slot));
         let mut shape = Shape::new(0xA2).id(id).properties(version, Vec::new());
         for _ in 0..1 + self.dice.below(2) {
-            shape = shape.text(self.dice.pick(&FILTERS).as_bytes());
+            let filter = if self.overlaps {
+                self.dice.pick(&FILTERS)
+            } else {
+                self.dice.pick(&APART)
+            };
+            shape = shape.text(filter.as_bytes());
         }
         shape
     }

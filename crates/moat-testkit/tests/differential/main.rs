@@ -27,6 +27,10 @@ fn moat() -> TestBroker {
             limits.publishes_per_sec_max = 0;
             limits.keep_alive_secs_max = u16::MAX;
             limits.session_expiry_secs_max = u32::MAX;
+            // All strangers are one identity, and sequences leave much behind.
+            limits.retained_messages_max = 1_000_000;
+            limits.retained_per_identity_max = 1_000_000;
+            limits.sessions_max = 1_000_000;
         })
         .start()
 }

@@ -14,8 +14,10 @@ pub(crate) const SLOTS: usize = 4;
 pub(crate) enum Habit {
     /// Acknowledges everything at once.
     Answers,
-    /// Acknowledges only when a step says so.
+    /// Acknowledges messages only when a step says so.
     Waits,
+    /// Acknowledges nothing, and releases no QoS 2 message of its own, unless a step says so.
+    Holds,
 }
 
 /// What an acknowledgement that waited looks like.
