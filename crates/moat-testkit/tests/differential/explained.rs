@@ -1,9 +1,12 @@
 //! The differences that are meant, each with the statement it rests on.
 
-use moat_codec::Version;
+use std::collections::HashMap;
+
+use moat_codec::{Limits, Packet, Version};
 
 use crate::answer::{Message, Said};
 use crate::sequence::{Habit, Sequence, Step, version_of};
+use crate::shape::first_packet;
 
 /// Who does what the standard says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,8 +118,61 @@ impl Difference<'_> {
         Some((refusal(&self.moat)?, refusal(&self.mosquitto)?))
     }
 
+    /// The wills of the CONNECTs so far: their delay in seconds.
+    fn wills(&self) -> Vec<u32> {
+        let before = self.sequence.steps[..=self.step].iter();
+        let connects = before.filter_map(|step| match step {
+            Step::Open { bytes, .. } => decoded(bytes, version_of(bytes)),
+            _ => None,
+        });
+        let wills = connects.filter_map(|packet| match packet {
+            Packet::Connect(connect) => connect.will.map(|will| will.delay_secs),
+            _ => None,
+        });
+        wills.collect()
+    }
+
+    /// Whether the brokers differ in messages only, and only in those of the will's topic.
+    fn differs_in_wills(&self) -> bool {
+        let others = |said: &[Said]| -> Vec<Message> {
+            let all = messages(said).into_iter();
+            all.filter(|message| message.topic != "t/N/w").cloned().collect()
+        };
+        answers(&self.moat) == answers(&self.mosquitto)
+            && others(&self.moat) == others(&self.mosquitto)
+    }
+
+    /// The SUBSCRIBEs of this connection's place so far, as bytes.
+    fn subscribes(&self) -> impl Iterator<Item = &[u8]> {
+        let before = self.sequence.steps[..=self.step].iter();
+        before
+            .filter(|step| step.slot() == self.slot && step.bytes().first().is_some_and(|b| b >> 4 == 8))
+            .map(Step::bytes)
+    }
+
     fn moat_closed(&self) -> bool {
         self.moat.last() == Some(&Said::Closed) && self.mosquitto.last() != Some(&Said::Closed)
+    }
+}
+
+/// What moat's codec takes the first packet for.
+fn decoded(bytes: &[u8], version: Version) -> Option<Packet<'_>> {
+    let total = first_packet(bytes)?;
+    Packet::decode(&bytes[..total], version, &Limits::generous()).ok()
+}
+
+/// Whether the remaining length is written with more bytes than it needs.
+fn has_long_length(bytes: &[u8]) -> bool {
+    let end = bytes[1..].iter().position(|byte| byte & 0x80 == 0);
+    end.is_some_and(|end| end > 0 && bytes[1 + end] == 0)
+}
+
+/// Whether the fixed header's flags are those of its type; a PUBLISH may have any.
+fn has_bad_flags(first: u8) -> bool {
+    match first >> 4 {
+        3 => false,
+        6 | 8 | 10 => first & 0x0F != 2,
+        _ => first & 0x0F != 0,
     }
 }
 
@@ -228,7 +284,7 @@ pub(crate) const RULES: &[Rule] = &[
         why: "0x92 is the code for an identifier that is not in use",
         applies: |d| {
             d.both(|said| match said {
-                Said::PubRel(_, 0x92) => Said::PubRel(0, 0),
+                Said::PubRel(id, 0x92) => Said::PubRel(*id, 0),
                 Said::PubComp(id, 0x92) => Said::PubComp(*id, 0),
                 other => other.clone(),
             })
@@ -276,6 +332,119 @@ pub(crate) const RULES: &[Rule] = &[
         applies: |d| {
             let same = answers(&d.moat) == answers(&d.mosquitto);
             (same && d.somebody_holds()).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "malformed: 0x81 or 0x82",
+        statement: "MQTT-4.13.1-1",
+        right: Right::Both,
+        why: "both end the connection; what the standard calls malformed and what a protocol error is not the same everywhere",
+        applies: |d| closed_with(d, 0x81, 0x82).or_else(|| closed_with(d, 0x82, 0x81)),
+    },
+    Rule {
+        name: "a will whose session ended before its delay",
+        statement: "MQTT-3.1.2-8",
+        right: Right::Moat,
+        why: "it is due when the delay is over or the session ends, whichever is first; mosquitto waits for the delay",
+        applies: |d| {
+            (d.differs_in_wills() && d.wills().iter().any(|delay| *delay > 0))
+                .then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "the will of a connection that was taken over",
+        statement: "MQTT-3.1.2-8, MQTT-3.1.4-3",
+        right: Right::Moat,
+        why: "the server closed its connection, without a DISCONNECT from the client; mosquitto sends it only if the session ends too",
+        applies: |d| {
+            (d.differs_in_wills() && d.wills().contains(&0)).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a remaining length with too many bytes",
+        statement: "MQTT-1.5.5-1",
+        right: Right::Moat,
+        why: "5.0 wants the fewest bytes; mosquitto takes any",
+        applies: |d| {
+            let refused = d.moat.last() == Some(&Said::Closed);
+            (refused && d.version().is_v5() && has_long_length(d.sent())).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "SUBSCRIBE without a filter",
+        statement: "MQTT-3.8.3-3 of 3.1.1",
+        right: Right::Moat,
+        why: "a protocol violation; mosquitto answers 3.1 with an empty SUBACK",
+        applies: |d| {
+            let empty = matches!(d.sent(), [0x82, 2, _, _]);
+            (d.moat_closed() && empty).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "flags of the fixed header",
+        statement: "MQTT-2.2.2-2 of 3.1.1, MQTT-2.1.3-1",
+        right: Right::Moat,
+        why: "a reserved bit that is set is malformed; mosquitto does not look at them in PINGREQ, nor in 3.1",
+        applies: |d| {
+            let bad = d.sent().first().is_some_and(|first| has_bad_flags(*first));
+            (d.moat_closed() && bad).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a shared filter without a filter",
+        statement: "MQTT-4.8.2-1, MQTT-4.8.2-2",
+        right: Right::Moat,
+        why: "after $share/NAME comes a slash and a filter, in 3.x too, where moat knows $share as others do; mosquitto takes it for a plain filter",
+        applies: |d| {
+            let shared = d.sent().windows(8).any(|window| window == b"$share/g");
+            (d.moat_closed() && d.kind()? == 8 && shared).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "control characters and noncharacters",
+        statement: "5.0 section 1.5.4, 3.1.1 section 1.5.3",
+        right: Right::Both,
+        why: "they should not be sent, and a receiver may close for them; mosquitto does",
+        applies: |d| {
+            let text = String::from_utf8_lossy(d.sent()).into_owned();
+            let odd = text.chars().any(|c| c.is_control() || c == '\u{FFFF}');
+            let refused = d.mosquitto.last() == Some(&Said::Closed);
+            (refused && !d.moat.contains(&Said::Closed) && odd).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a subscription made again has its new options",
+        statement: "MQTT-3.8.4-3",
+        right: Right::Moat,
+        why: "mosquitto keeps no local and retain as published of the first",
+        applies: |d| {
+            let mut known: HashMap<String, u8> = HashMap::new();
+            let mut again = false;
+            for packet in d.subscribes().filter_map(|bytes| decoded(bytes, d.version())) {
+                let Packet::Subscribe(subscribe) = packet else {
+                    continue;
+                };
+                for one in subscribe.filters() {
+                    let (filter, options) = (one.filter.as_str().to_owned(), one.options.byte());
+                    let before = known.insert(filter, options);
+                    again |= before.is_some_and(|before| (before ^ options) & 0b1100 != 0);
+                }
+            }
+            let same = answers(&d.moat) == answers(&d.mosquitto);
+            (same && again).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a malformed SUBSCRIBE subscribes to nothing",
+        statement: "MQTT-4.13.1-1, MQTT-4.8.0-1 of 3.1.1",
+        right: Right::Moat,
+        why: "mosquitto acts on the filters before the bad one, and the session outlives the connection",
+        applies: |d| {
+            let mut subscribes = d.subscribes();
+            let bad = subscribes.any(|bytes| decoded(bytes, d.version()).is_none());
+            let same = answers(&d.moat) == answers(&d.mosquitto);
+            (same && bad && messages(&d.mosquitto).len() > messages(&d.moat).len())
+                .then_some(After::Apart)
         },
     },
 ];
