@@ -74,11 +74,7 @@ impl Reader {
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Said {
         // A refusal may be in an older form than the CONNECT: 3.x has two bytes.
         let is_old = bytes.first() == Some(&0x20) && bytes.get(1) == Some(&2);
-        let version = if is_old {
-            Version::V311
-        } else {
-            self.version
-        };
+        let version = if is_old { Version::V311 } else { self.version };
         let packet = match Packet::decode(bytes, version, &Limits::generous()) {
             Ok(packet) => packet,
             Err(error) => return Said::Bad(format!("{error}: {bytes:02x?}")),
@@ -117,8 +113,7 @@ impl Reader {
             }
         }
         let rounded = |secs: u32| secs.div_ceil(EXPIRY_STEP_SECS) * EXPIRY_STEP_SECS;
-        let mut subscriptions: Vec<u32> =
-            publish.subscription_ids.iter().collect();
+        let mut subscriptions: Vec<u32> = publish.subscription_ids.iter().collect();
         subscriptions.sort_unstable();
         let properties = publish.properties.iter();
         Said::Publish(Message {

@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::answer::{Said, sort};
+use crate::answer::sort;
 use crate::drive::{StepAnswers, run};
-use crate::explained::{After, Difference, RULES};
+use crate::explained::{After, Difference};
+use crate::rules::RULES;
 use crate::sequence::{SLOTS, Sequence};
 use crate::shape::nonce;
 
@@ -108,7 +109,10 @@ fn judge(
 fn explain(mut difference: Difference<'_>, fired: &mut Vec<usize>) -> Option<End> {
     let mut used = Vec::new();
     while difference.moat != difference.mosquitto {
-        let open = RULES.iter().enumerate().filter(|(at, _)| !used.contains(at));
+        let open = RULES
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !used.contains(at));
         let (at, after) = open
             .map(|(at, rule)| (at, (rule.applies)(&difference)))
             .find_map(|(at, after)| Some((at, after?)))?;

@@ -164,8 +164,16 @@ impl Run {
         };
         let mut said = std::mem::take(&mut connection.said);
         sort(&mut said);
-        let fresh =
-            |said: &Said| matches!(said, Said::ConnAck { present: false, reason: 0, .. });
+        let fresh = |said: &Said| {
+            matches!(
+                said,
+                Said::ConnAck {
+                    present: false,
+                    reason: 0,
+                    ..
+                }
+            )
+        };
         let key = &connection.client;
         if said.iter().any(fresh) {
             self.identifiers.remove(key);
@@ -234,7 +242,9 @@ impl Connection {
             match self.stream.read(&mut buffer) {
                 Ok(count) if count > 0 => self.input.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     return self.end(Said::Silent);
                 }
                 Ok(_) | Err(_) => {

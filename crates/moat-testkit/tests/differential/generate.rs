@@ -164,7 +164,11 @@ impl Generator {
         let habit = self
             .dice
             .pick(&[Habit::Answers, Habit::Answers, Habit::Waits, Habit::Waits]);
-        let habit = if self.dice.percent(10) { Habit::Holds } else { habit };
+        let habit = if self.dice.percent(10) {
+            Habit::Holds
+        } else {
+            habit
+        };
         let client = &mut self.clients[slot];
         client.habit = habit;
         client.is_open = true;

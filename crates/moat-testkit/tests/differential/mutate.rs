@@ -19,7 +19,10 @@ pub(crate) fn bent(mut shape: Shape, dice: &mut Dice) -> (Vec<u8>, bool) {
     match dice.below(14) {
         // Flags of the fixed header.
         0 | 1 => shape.first ^= 1 << dice.below(4),
-        2 => shape.first = shape.first & 0x0F | dice.pick(&[0x00, 0x10, 0x20, 0x90, 0xB0, 0xD0, 0xF0]),
+        2 => {
+            shape.first =
+                shape.first & 0x0F | dice.pick(&[0x00, 0x10, 0x20, 0x90, 0xB0, 0xD0, 0xF0])
+        }
         3 => bend_text(&mut shape, dice),
         4 | 5 => bend_properties(&mut shape, dice),
         6 => bend_raw(&mut shape, dice),
@@ -158,7 +161,10 @@ fn any_property(dice: &mut Dice) -> Property {
 }
 
 fn bend_raw(shape: &mut Shape, dice: &mut Dice) {
-    let at = places(shape, |field| matches!(field, Field::Raw(raw) if !raw.is_empty()));
+    let at = places(
+        shape,
+        |field| matches!(field, Field::Raw(raw) if !raw.is_empty()),
+    );
     if at.is_empty() {
         return;
     }

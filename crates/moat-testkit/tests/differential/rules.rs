@@ -1,0 +1,309 @@
+//! The table of differences that are meant. One that no sequence shows is an error, so that the table stays true.
+
+use std::collections::HashMap;
+
+use moat_codec::Packet;
+
+use crate::answer::Said;
+use crate::explained::{
+    After, Right, Rule, answers, are_merged, closed_with, decoded, has_bad_flags, has_long_length,
+    messages,
+};
+
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        name: "nobody there: 0x10 or 0x00",
+        statement: "5.0 section 3.4.2.1, 3.5.2.1",
+        right: Right::Both,
+        why: "a server that knows there is no subscriber may say so; mosquitto counts publishers with no local as reached and does not say so for QoS 2",
+        applies: |d| {
+            d.both(|said| match said {
+                Said::PubAck(id, 0x10) => Said::PubAck(*id, 0),
+                Said::PubRec(id, 0x10) => Said::PubRec(*id, 0),
+                other => other.clone(),
+            })
+        },
+    },
+    Rule {
+        name: "taken over without DISCONNECT",
+        statement: "MQTT-3.1.4-3",
+        right: Right::Moat,
+        why: "a 5.0 client is told 0x8E; mosquitto closes without a word if the new client does not speak 5.0",
+        applies: |d| (d.goodbyes()? == (Some(0x8E), None)).then(|| d.without_goodbyes()),
+    },
+    Rule {
+        name: "closed without a reason",
+        statement: "MQTT-4.13.2-1, 5.0 section 4.13.1",
+        right: Right::Both,
+        why: "DISCONNECT before closing is a SHOULD; mosquitto leaves it out for some errors",
+        applies: |d| match d.goodbyes()? {
+            (Some(0x81..=0x82 | 0x8F..=0x95), None) => Some(d.without_goodbyes()),
+            _ => None,
+        },
+    },
+    Rule {
+        name: "refused without CONNACK",
+        statement: "MQTT-3.1.4-1, 5.0 section 4.13.1",
+        right: Right::Both,
+        why: "CONNACK before closing is a MAY",
+        applies: |d| match (&*d.moat, &*d.mosquitto) {
+            ([Said::ConnAck { reason, .. }, Said::Closed], [Said::Closed])
+            | ([Said::Closed], [Said::ConnAck { reason, .. }, Said::Closed])
+                if *reason > 0 =>
+            {
+                Some(After::Same(vec![Said::Closed], vec![Said::Closed]))
+            }
+            _ => None,
+        },
+    },
+    Rule {
+        name: "bad topic filter: 0x8F or 0x81",
+        statement: "MQTT-4.7.1-1, 5.0 section 3.14.2.1",
+        right: Right::Both,
+        why: "the filter is well-formed but not accepted: 0x8F is the closer code",
+        applies: |d| closed_with(d, 0x8F, 0x81),
+    },
+    Rule {
+        name: "bad topic alias: 0x94 or 0x81",
+        statement: "MQTT-3.3.2-8",
+        right: Right::Moat,
+        why: "section 3.3.2.3.4 asks for 0x94",
+        applies: |d| closed_with(d, 0x94, 0x81),
+    },
+    Rule {
+        name: "wrong password: 0x86 or 0x87",
+        statement: "5.0 section 3.2.2.2, 3.1.1 section 3.2.2.3",
+        right: Right::Both,
+        why: "both codes refuse; mosquitto does not tell a wrong password from a missing right",
+        applies: |d| match d.refusals()? {
+            (0x86, 0x87) | (4, 5) => Some(After::Same(vec![], vec![])),
+            _ => None,
+        },
+    },
+    Rule {
+        name: "unknown packet identifier: 0x92 or 0x00",
+        statement: "5.0 section 3.6.2.1, 3.7.2.1",
+        right: Right::Moat,
+        why: "0x92 is the code for an identifier that is not in use",
+        applies: |d| {
+            d.both(|said| match said {
+                Said::PubRel(id, 0x92) => Said::PubRel(*id, 0),
+                Said::PubComp(id, 0x92) => Said::PubComp(*id, 0),
+                other => other.clone(),
+            })
+        },
+    },
+    Rule {
+        name: "a client sends what only servers send",
+        statement: "MQTT-4.8.0-1 of 3.1.1, 5.0 section 2.1.2",
+        right: Right::Moat,
+        why: "a protocol violation closes; mosquitto, which is a client of bridges too, takes a SUBACK or UNSUBACK from anybody",
+        applies: |d| {
+            (d.moat_closed() && matches!(d.kind()?, 2 | 9 | 11 | 13)).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "PINGREQ with a body",
+        statement: "MQTT-4.8.0-1 of 3.1.1, MQTT-4.13.1-1",
+        right: Right::Moat,
+        why: "it has none (section 3.12), so it is malformed; mosquitto does not look",
+        applies: |d| {
+            (d.moat_closed() && d.kind()? == 12 && d.sent().len() > 2).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "overlapping subscriptions",
+        statement: "MQTT-3.3.4-2, MQTT-3.3.5-1 of 3.1.1",
+        right: Right::Moat,
+        why: "one copy at the highest QoS with all identifiers; mosquitto sends one copy for each to 5.0, and whichever it finds first to 3.x",
+        applies: |d| {
+            let (moat, mosquitto) = (messages(&d.moat), messages(&d.mosquitto));
+            let same = answers(&d.moat) == answers(&d.mosquitto);
+            (same && are_merged(&moat, &mosquitto, d.version())).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "QoS 2 is passed on with PUBLISH or with PUBREL",
+        statement: "MQTT-4.3.3-8, 3.1.1 section 4.3.3",
+        right: Right::Both,
+        why: "moat owns it and passes it on when it sends PUBREC, mosquitto when it gets PUBREL",
+        applies: |d| {
+            let held = d.held_topics();
+            d.differs_only_in(|topic| held.iter().any(|held| held == topic))
+                .then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "malformed: 0x81 or 0x82",
+        statement: "MQTT-4.13.1-1",
+        right: Right::Both,
+        why: "both end the connection; what the standard calls malformed and what a protocol error is not the same everywhere",
+        applies: |d| closed_with(d, 0x81, 0x82).or_else(|| closed_with(d, 0x82, 0x81)),
+    },
+    Rule {
+        name: "a will whose session ended before its delay",
+        statement: "MQTT-3.1.2-8",
+        right: Right::Moat,
+        why: "it is due when the delay is over or the session ends, whichever is first; mosquitto waits for the delay",
+        applies: |d| {
+            let delayed = d.wills().iter().any(|delay| *delay > 0);
+            (delayed && d.differs_only_in(|topic| topic == "t/N/w")).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "the will of a connection that was taken over",
+        statement: "MQTT-3.1.2-8, MQTT-3.1.4-3",
+        right: Right::Moat,
+        why: "the server closed its connection, without a DISCONNECT from the client; mosquitto sends it only if the session ends too",
+        applies: |d| {
+            let lost = d.wills().contains(&0) && d.was_taken_over();
+            (lost && d.differs_only_in(|topic| topic == "t/N/w")).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a remaining length with too many bytes",
+        statement: "MQTT-1.5.5-1",
+        right: Right::Moat,
+        why: "5.0 wants the fewest bytes; mosquitto takes any",
+        applies: |d| {
+            let refused = d.moat.last() == Some(&Said::Closed);
+            (refused && d.version().is_v5() && has_long_length(d.sent())).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "SUBSCRIBE without a filter",
+        statement: "MQTT-3.8.3-3 of 3.1.1",
+        right: Right::Moat,
+        why: "a protocol violation; mosquitto answers 3.1 with an empty SUBACK",
+        applies: |d| {
+            let empty = matches!(d.sent(), [0x82, 2, _, _]);
+            (d.moat_closed() && empty).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "flags of the fixed header",
+        statement: "MQTT-2.2.2-2 of 3.1.1, MQTT-2.1.3-1",
+        right: Right::Moat,
+        why: "a reserved bit that is set is malformed; mosquitto does not look at them in PINGREQ, nor in 3.1",
+        applies: |d| {
+            let bad = d.sent().first().is_some_and(|first| has_bad_flags(*first));
+            (d.moat_closed() && bad).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a shared filter without a filter",
+        statement: "MQTT-4.8.2-1, MQTT-4.8.2-2",
+        right: Right::Moat,
+        why: "after $share/NAME comes a slash and a filter, in 3.x too, where moat knows $share as others do; mosquitto takes it for a plain filter",
+        applies: |d| {
+            let shared = d.sent().windows(8).any(|window| window == b"$share/g");
+            (d.moat_closed() && d.kind()? == 8 && shared).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "control characters and noncharacters",
+        statement: "5.0 section 1.5.4, 3.1.1 section 1.5.3",
+        right: Right::Both,
+        why: "they should not be sent, and a receiver may close for them; mosquitto does",
+        applies: |d| {
+            let text = String::from_utf8_lossy(d.sent()).into_owned();
+            let odd = text.chars().any(|c| c.is_control() || c == '\u{FFFF}');
+            let refused = d.mosquitto.last() == Some(&Said::Closed);
+            (refused && !d.moat.contains(&Said::Closed) && odd).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a subscription made again has its new options",
+        statement: "MQTT-3.8.4-3",
+        right: Right::Moat,
+        why: "mosquitto keeps no local and retain as published of the first",
+        applies: |d| {
+            let mut known: HashMap<String, u8> = HashMap::new();
+            let mut again = false;
+            for packet in d
+                .subscribes()
+                .filter_map(|bytes| decoded(bytes, d.version()))
+            {
+                let Packet::Subscribe(subscribe) = packet else {
+                    continue;
+                };
+                for one in subscribe.filters() {
+                    let (filter, options) = (one.filter.as_str().to_owned(), one.options.byte());
+                    let before = known.insert(filter, options);
+                    again |= before.is_some_and(|before| (before ^ options) & 0b1100 != 0);
+                }
+            }
+            let same = answers(&d.moat) == answers(&d.mosquitto);
+            (same && again).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a malformed SUBSCRIBE subscribes to nothing",
+        statement: "MQTT-4.13.1-1, MQTT-4.8.0-1 of 3.1.1",
+        right: Right::Moat,
+        why: "mosquitto acts on the filters before the bad one, and the session outlives the connection",
+        applies: |d| {
+            let mut subscribes = d.subscribes();
+            let bad = subscribes.any(|bytes| decoded(bytes, d.version()).is_none());
+            let same = answers(&d.moat) == answers(&d.mosquitto);
+            (same && bad && messages(&d.mosquitto).len() > messages(&d.moat).len())
+                .then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "DUP at QoS 0",
+        statement: "MQTT-3.3.1-2",
+        right: Right::Moat,
+        why: "it must be 0 then; mosquitto does not look",
+        applies: |d| {
+            let dup = d.kind()? == 3 && d.sent()[0] & 0b1110 == 0b1000;
+            (d.moat_closed() && dup).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a second CONNECT ends the connection, not the session",
+        statement: "MQTT-3.1.0-2, MQTT-3.1.2-23",
+        right: Right::Moat,
+        why: "mosquitto forgets the session",
+        applies: |d| (d.is_session_lost() && d.has_second_connect()).then_some(After::Apart),
+    },
+    Rule {
+        name: "authentication data without a method, and a wrong password",
+        statement: "5.0 section 3.1.2.11.10",
+        right: Right::Both,
+        why: "both refuse; moat says what it finds first, a protocol error, mosquitto that the password is wrong",
+        applies: |d| match d.refusals()? {
+            (0x82, 0x87) => Some(After::Same(vec![], vec![])),
+            _ => None,
+        },
+    },
+    Rule {
+        name: "a client's subscription identifier",
+        statement: "MQTT-3.3.4-6",
+        right: Right::Moat,
+        why: "a client's PUBLISH has none; mosquitto throws it away",
+        applies: |d| {
+            let packet = decoded(d.sent(), d.version())?;
+            let has =
+                matches!(packet, Packet::Publish(publish) if !publish.subscription_ids.is_empty());
+            (d.moat_closed() && has).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a payload that is not the UTF-8 it is said to be",
+        statement: "5.0 section 3.3.2.3.2",
+        right: Right::Both,
+        why: "a receiver may validate it and answer 0x99; mosquitto does not",
+        applies: |d| {
+            let told = d.moat.contains(&Said::Disconnect(0x99));
+            (d.moat_closed() && told && d.kind()? == 3).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a malformed DISCONNECT changes nothing",
+        statement: "MQTT-4.13.1-1, MQTT-3.1.2-23",
+        right: Right::Moat,
+        why: "mosquitto takes the session expiry before it finds the error",
+        applies: |d| (d.is_session_lost() && d.has_bad_disconnect()).then_some(After::Apart),
+    },
+];
