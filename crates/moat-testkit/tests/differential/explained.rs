@@ -238,8 +238,9 @@ pub(crate) fn decoded(bytes: &[u8], version: Version) -> Option<Packet<'_>> {
 
 /// Whether the remaining length is written with more bytes than it needs.
 pub(crate) fn has_long_length(bytes: &[u8]) -> bool {
-    let end = bytes[1..].iter().position(|byte| byte & 0x80 == 0);
-    end.is_some_and(|end| end > 0 && bytes[1 + end] == 0)
+    let length = bytes.get(1..).unwrap_or_default();
+    let end = length.iter().position(|byte| byte & 0x80 == 0);
+    end.is_some_and(|end| end > 0 && length[end] == 0)
 }
 
 /// Whether the fixed header's flags are those of its type; a PUBLISH may have any.
