@@ -15,6 +15,7 @@ use moat_core::shard::{Arrival, PeerMessage, Refused, Then, Topology};
 use moat_core::{ConnId, Effects, Limits, Shard, ShardId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, PolicyFormat, PolicySourceText, Snapshot};
+use proptest::test_runner::Config as ProptestConfig;
 
 pub(crate) const V31: Version = Version::V31;
 pub(crate) const V311: Version = Version::V311;
@@ -22,6 +23,19 @@ pub(crate) const V5: Version = Version::V5;
 
 /// Whose clients are when a test does not care.
 pub(crate) const ANNA: &str = "anna";
+
+/// The cases of a property test: `bounded`, unless `MOAT_MODEL_CASES` names another number.
+pub(crate) fn cases(bounded: u32) -> ProptestConfig {
+    let asked = std::env::var("MOAT_MODEL_CASES").ok();
+    ProptestConfig {
+        cases: asked.map_or(bounded, |text| {
+            text.parse().expect("MOAT_MODEL_CASES is a number")
+        }),
+        failure_persistence: None,
+        max_shrink_iters: 10_000,
+        ..ProptestConfig::default()
+    }
+}
 
 /// A connection, as a test holds it.
 #[derive(Clone, Copy, Debug)]

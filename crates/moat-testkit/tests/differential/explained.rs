@@ -157,6 +157,25 @@ impl Difference<'_> {
         })
     }
 
+    /// Whether a DISCONNECT so far had an error for a reason.
+    pub(crate) fn has_bad_reason(&self) -> bool {
+        let mut before = self.sequence.steps[..=self.step].iter();
+        before.any(|step| {
+            let packet = decoded(step.bytes(), Version::V5);
+            matches!(packet, Some(Packet::Disconnect(packet)) if packet.reason.is_error())
+        })
+    }
+
+    /// Whether this connection takes packets of a certain size only.
+    pub(crate) fn has_packet_size(&self) -> bool {
+        let before = self.sequence.steps[..=self.step].iter().rev();
+        let opened = before
+            .filter(|step| step.slot() == self.slot)
+            .find(|step| matches!(step, Step::Open { .. }));
+        let packet = opened.and_then(|step| decoded(step.bytes(), Version::V5));
+        matches!(packet, Some(Packet::Connect(connect)) if connect.properties.maximum_packet_size.is_some())
+    }
+
     /// Whether a connection so far sent a second CONNECT.
     pub(crate) fn has_second_connect(&self) -> bool {
         let mut before = self.sequence.steps[..=self.step].iter();
@@ -270,7 +289,13 @@ pub(crate) fn answers(said: &[Said]) -> Vec<&Said> {
 
 /// Whether moat's messages are mosquitto's with the copies of one message made one, at the highest QoS and with
 /// all subscription identifiers; or, to 3.x, mosquitto's at a higher QoS.
-pub(crate) fn are_merged(moat: &[&Message], mosquitto: &[&Message], version: Version) -> bool {
+/// `is_small` allows one to be missing: with all identifiers it may be too large for the client [MQTT-3.1.2-25].
+pub(crate) fn are_merged(
+    moat: &[&Message],
+    mosquitto: &[&Message],
+    version: Version,
+    is_small: bool,
+) -> bool {
     let plain = |message: &Message| Message {
         id: None,
         qos: 0,
@@ -297,7 +322,10 @@ pub(crate) fn are_merged(moat: &[&Message], mosquitto: &[&Message], version: Ver
         let retain = copies.iter().any(|copy| copy.retain);
         respects && retain == ours.retain && ids == ours.subscriptions
     };
-    let is_known = |theirs: &&Message| moat.iter().any(|ours| plain(ours) == plain(theirs));
+    let is_known = |theirs: &&Message| {
+        let among = |all: &[&Message]| all.iter().filter(|one| plain(one) == plain(theirs)).count();
+        among(moat) == 1 || (is_small && among(mosquitto) > 1)
+    };
     moat.iter().all(is_one) && mosquitto.iter().all(is_known)
 }
 

@@ -201,7 +201,8 @@ impl Generator {
         } else {
             slot
         };
-        let has_password = dice.percent(2);
+        // One error at a time: which of two a broker finds first says nothing.
+        let has_password = !self.is_bent && dice.percent(3);
         let mut client_id = format!("{}{whose}@@NONCE@", if has_password { 'u' } else { 'c' });
         let clean = dice.percent(55);
         if dice.percent(4) {

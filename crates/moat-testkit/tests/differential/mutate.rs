@@ -16,7 +16,7 @@ const BAD_TEXT: [&[u8]; 7] = [
 
 /// Bends a packet in one place. Says whether a whole packet came out.
 pub(crate) fn bent(mut shape: Shape, dice: &mut Dice) -> (Vec<u8>, bool) {
-    match dice.below(14) {
+    match dice.below(16) {
         // Flags of the fixed header.
         0 | 1 => shape.first ^= 1 << dice.below(4),
         2 => {
@@ -32,6 +32,7 @@ pub(crate) fn bent(mut shape: Shape, dice: &mut Dice) -> (Vec<u8>, bool) {
         10 => return (flipped(&shape, dice), true),
         11 => return (length_bent(&shape, dice), true),
         12 => return (truncated(&shape, dice), false),
+        13 | 14 => pointed(&mut shape, dice),
         _ => bend_text_length(&mut shape, dice),
     }
     (shape.bytes(), true)
@@ -43,12 +44,12 @@ pub(crate) fn wrong_packet(dice: &mut Dice) -> Vec<u8> {
         .text(b"MQTT")
         .raw(&[4, 2, 0, 0])
         .text(b"c9@@NONCE@");
-    match dice.below(12) {
+    match dice.below(14) {
         0 => vec![0x20, 2, 0, 0],
         1 => vec![0x90, 3, 0, 1, 0],
         2 => vec![0xB0, 2, 0, 1],
         3 => vec![0xD0, 0],
-        4 => connect.bytes(),
+        4 | 12 | 13 => connect.bytes(),
         5 => vec![0xF0, 0],
         6 => framed(0xF0, &[0x18, 4, 0x15, 0, 1, b'm']),
         7 => vec![0x00, 0],
@@ -56,6 +57,42 @@ pub(crate) fn wrong_packet(dice: &mut Dice) -> Vec<u8> {
         9 => vec![0x82, 0],
         10 => vec![0x82, 2, 0, 1],
         _ => vec![0x30, 0],
+    }
+}
+
+/// What chance would find too seldom, by kind of packet.
+fn pointed(shape: &mut Shape, dice: &mut Dice) {
+    let point = dice.below(4);
+    match shape.first >> 4 {
+        1 => {
+            // The highest bit of the protocol level.
+            if let Some(Field::Raw(raw)) = shape.fields.get_mut(1) {
+                raw[0] |= 0x80;
+            }
+        }
+        3 if point == 0 => shape.first |= 0b1000,
+        3 if point == 1 => {
+            if let Some(Field::Text(topic)) = shape.fields.first_mut() {
+                topic.extend(dice.pick(&[&b"/+"[..], b"/#", b"+"]));
+            }
+        }
+        3 => {
+            let (property, payload) = if point == 2 {
+                ((0x0B, varint(dice.pick(&[0, 1, 300]))), &b""[..])
+            } else {
+                ((0x01, vec![1]), &b"\xFF\xFE"[..])
+            };
+            let at = places(shape, |field| matches!(field, Field::Properties(_)));
+            for at in at {
+                if let Field::Properties(properties) = &mut shape.fields[at] {
+                    properties.retain(|(id, _)| *id != property.0);
+                    properties.push(property.clone());
+                }
+            }
+            shape.fields.push(Field::Raw(payload.to_vec()));
+        }
+        14 => shape.fields.push(Field::Raw(b"xyz".to_vec())),
+        _ => bend_text(shape, dice),
     }
 }
 

@@ -119,7 +119,8 @@ pub(crate) const RULES: &[Rule] = &[
         applies: |d| {
             let (moat, mosquitto) = (messages(&d.moat), messages(&d.mosquitto));
             let same = answers(&d.moat) == answers(&d.mosquitto);
-            (same && are_merged(&moat, &mosquitto, d.version())).then_some(After::Apart)
+            (same && are_merged(&moat, &mosquitto, d.version(), d.has_packet_size()))
+                .then_some(After::Apart)
         },
     },
     Rule {
@@ -262,19 +263,12 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "a second CONNECT ends the connection, not the session",
-        statement: "MQTT-3.1.0-2, MQTT-3.1.2-23",
+        statement: "MQTT-3.1.0-2, MQTT-3.1.2-23, MQTT-3.1.2-8",
         right: Right::Moat,
-        why: "mosquitto forgets the session",
-        applies: |d| (d.is_session_lost() && d.has_second_connect()).then_some(After::Apart),
-    },
-    Rule {
-        name: "authentication data without a method, and a wrong password",
-        statement: "5.0 section 3.1.2.11.10",
-        right: Right::Both,
-        why: "both refuse; moat says what it finds first, a protocol error, mosquitto that the password is wrong",
-        applies: |d| match d.refusals()? {
-            (0x82, 0x87) => Some(After::Same(vec![], vec![])),
-            _ => None,
+        why: "mosquitto forgets the session, and the will",
+        applies: |d| {
+            let lost = d.is_session_lost() || d.differs_only_in(|topic| topic == "t/N/w");
+            (lost && d.has_second_connect()).then_some(After::Apart)
         },
     },
     Rule {
@@ -283,9 +277,11 @@ pub(crate) const RULES: &[Rule] = &[
         right: Right::Moat,
         why: "a client's PUBLISH has none; mosquitto throws it away",
         applies: |d| {
-            let packet = decoded(d.sent(), d.version())?;
-            let has =
-                matches!(packet, Packet::Publish(publish) if !publish.subscription_ids.is_empty());
+            let has = match decoded(d.sent(), d.version()) {
+                Some(Packet::Publish(publish)) => !publish.subscription_ids.is_empty(),
+                // 0 is no identifier, and malformed besides.
+                _ => d.kind()? == 3 && d.sent().windows(2).any(|bytes| bytes == [0x0B, 0]),
+            };
             (d.moat_closed() && has).then_some(After::Apart)
         },
     },
@@ -293,8 +289,11 @@ pub(crate) const RULES: &[Rule] = &[
         name: "a payload that is not the UTF-8 it is said to be",
         statement: "5.0 section 3.3.2.3.2",
         right: Right::Both,
-        why: "a receiver may validate it and answer 0x99; mosquitto does not",
+        why: "a receiver may validate it and answer 0x99; mosquitto does not, and finds another error if there is one",
         applies: |d| {
+            if let Some((Some(0x99), Some(_))) = d.goodbyes() {
+                return Some(d.without_goodbyes());
+            }
             let told = d.moat.contains(&Said::Disconnect(0x99));
             (d.moat_closed() && told && d.kind()? == 3).then_some(After::Apart)
         },
@@ -305,5 +304,34 @@ pub(crate) const RULES: &[Rule] = &[
         right: Right::Moat,
         why: "mosquitto takes the session expiry before it finds the error",
         applies: |d| (d.is_session_lost() && d.has_bad_disconnect()).then_some(After::Apart),
+    },
+    Rule {
+        name: "a DISCONNECT with an error keeps the will",
+        statement: "MQTT-3.14.4-3, MQTT-3.1.2-10",
+        right: Right::Moat,
+        why: "only reason 0x00 deletes it; mosquitto publishes it after 0x04 alone",
+        applies: |d| {
+            let will = d.differs_only_in(|topic| topic == "t/N/w");
+            (will && d.has_bad_reason()).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a wildcard in a topic name: 0x90 or 0x82",
+        statement: "MQTT-3.3.2-2",
+        right: Right::Both,
+        why: "it must not be; the standard does not say with which code it is refused",
+        applies: |d| closed_with(d, 0x90, 0x82),
+    },
+    Rule {
+        name: "a protocol level with its highest bit set",
+        statement: "MQTT-3.1.2-2 of 3.1.1",
+        right: Right::Moat,
+        why: "mosquitto knows its bridges by it; to everybody else the level is unknown",
+        applies: |d| {
+            let private = [b"MQTT\x84".as_slice(), b"MQIsdp\x83"];
+            let has = |level: &[u8]| d.sent().windows(level.len()).any(|bytes| bytes == level);
+            let refused = d.moat.last() == Some(&Said::Closed);
+            (refused && private.into_iter().any(has)).then_some(After::Apart)
+        },
     },
 ];
