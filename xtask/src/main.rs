@@ -1,4 +1,4 @@
-//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`. No shell scripts.
+//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`, `cargo xtask model`. No shell scripts.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 #![allow(
     clippy::print_stdout,
@@ -8,6 +8,7 @@
 
 mod generate;
 mod install;
+mod model;
 mod test;
 mod tests_run;
 mod tidy;
@@ -22,6 +23,8 @@ usage: cargo xtask COMMAND
   gen           write the generated files
   gen --check   fail if a generated file is not what `gen` would write
   tidy          check the rules of the house that no other tool knows
+  model         run the model tests, optimised, a million cases each
+  model --cases N
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +36,13 @@ fn main() -> ExitCode {
         ["gen"] => generate::write(&root),
         ["gen", "--check"] => generate::check(&root),
         ["tidy"] => tidy::run(&root),
+        ["model"] => model::run(&root, model::CASES),
+        ["model", "--cases", number] => match number.parse() {
+            Ok(cases) => model::run(&root, cases),
+            Err(_) => Err(format!(
+                "--cases {number}: write a number, as in --cases 1000000"
+            )),
+        },
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

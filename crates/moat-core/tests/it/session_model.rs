@@ -401,11 +401,11 @@ impl Pair {
             }
         }
         let own_will = self.own_will.take();
-        for who in 0..self.clients.len() {
+        for (who, will_topic) in WILL_TOPICS.into_iter().enumerate() {
             let expected = std::mem::take(&mut self.naive.sent[who]);
             let mut got = std::mem::take(&mut self.got[who]);
-            if own_will == Some(WILL_TOPICS[who]) {
-                got.retain(|message| message.qos > 0 || message.topic != WILL_TOPICS[who]);
+            if own_will == Some(will_topic) {
+                got.retain(|message| message.qos > 0 || message.topic != will_topic);
             }
             assert_eq!(self.naive.is_online(who), self.clients[who].is_some());
             let Some(version) = self.naive.version(who) else {
