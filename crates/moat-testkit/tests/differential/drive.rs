@@ -287,6 +287,8 @@ impl Connection {
         };
         match answer {
             Answer::Right => self.acknowledge(kind, id, 0),
+            // PUBCOMP has one other reason only [MQTT-3.7.2-1].
+            Answer::Refused if kind == PacketType::PubComp => self.acknowledge(kind, id, 0x92),
             Answer::Refused => self.acknowledge(kind, id, 0x80),
             Answer::WrongKind => {
                 let wrong = match kind {

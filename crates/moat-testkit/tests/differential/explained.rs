@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU16;
 
-use moat_codec::{Limits, Packet, QoS, Version};
+use moat_codec::{DecodeError, Limits, Packet, QoS, Version};
 
 use crate::answer::{Message, Said, client_of};
 use crate::sequence::{Habit, SLOTS, Sequence, Step, version_of};
@@ -176,6 +176,17 @@ impl Difference<'_> {
         matches!(packet, Some(Packet::Connect(connect)) if connect.properties.maximum_packet_size.is_some())
     }
 
+    /// Whether messages wait for this connection: it has just come back, or takes few at once.
+    pub(crate) fn has_queue(&self) -> bool {
+        let before = self.sequence.steps[..=self.step].iter().rev();
+        let opened = before
+            .filter(|step| step.slot() == self.slot)
+            .find(|step| matches!(step, Step::Open { .. }));
+        let packet = opened.and_then(|step| decoded(step.bytes(), Version::V5));
+        let few = matches!(packet, Some(Packet::Connect(connect)) if connect.properties.receive_maximum.is_some());
+        few || self.kind() == Some(1)
+    }
+
     /// Whether a connection so far sent a second CONNECT.
     pub(crate) fn has_second_connect(&self) -> bool {
         let mut before = self.sequence.steps[..=self.step].iter();
@@ -250,9 +261,14 @@ impl Difference<'_> {
 }
 
 /// What moat's codec takes the first packet for.
+pub(crate) fn tried(bytes: &[u8], version: Version) -> Result<Packet<'_>, DecodeError> {
+    let total = first_packet(bytes).unwrap_or(bytes.len());
+    Packet::decode(&bytes[..total], version, &Limits::generous())
+}
+
+/// The first packet, if it is valid.
 pub(crate) fn decoded(bytes: &[u8], version: Version) -> Option<Packet<'_>> {
-    let total = first_packet(bytes)?;
-    Packet::decode(&bytes[..total], version, &Limits::generous()).ok()
+    tried(bytes, version).ok()
 }
 
 /// Whether the remaining length is written with more bytes than it needs.
@@ -289,13 +305,12 @@ pub(crate) fn answers(said: &[Said]) -> Vec<&Said> {
 
 /// Whether moat's messages are mosquitto's with the copies of one message made one, at the highest QoS and with
 /// all subscription identifiers; or, to 3.x, mosquitto's at a higher QoS.
-/// `is_small` allows one to be missing: with all identifiers it may be too large for the client [MQTT-3.1.2-25].
-pub(crate) fn are_merged(
-    moat: &[&Message],
-    mosquitto: &[&Message],
-    version: Version,
-    is_small: bool,
-) -> bool {
+///
+/// One may be missing if the client limits packets: with all identifiers it may be too large [MQTT-3.1.2-25]. Where
+/// messages wait, some of mosquitto's copies may not have been kept, or are not sent yet.
+pub(crate) fn are_merged(d: &Difference<'_>) -> bool {
+    let (moat, mosquitto) = (messages(&d.moat), messages(&d.mosquitto));
+    let (is_v5, is_small, has_queue) = (d.version().is_v5(), d.has_packet_size(), d.has_queue());
     let plain = |message: &Message| Message {
         id: None,
         qos: 0,
@@ -314,17 +329,18 @@ pub(crate) fn are_merged(
             .collect();
         ids.sort_unstable();
         let highest = copies.iter().map(|copy| copy.qos).max();
-        let respects = if version.is_v5() {
-            highest == Some(ours.qos)
+        let respects = if is_v5 && !has_queue {
+            highest == Some(ours.qos) && ids == ours.subscriptions
         } else {
             highest.is_some_and(|highest| highest <= ours.qos)
+                && ids.iter().all(|id| ours.subscriptions.contains(id))
         };
         let retain = copies.iter().any(|copy| copy.retain);
-        respects && retain == ours.retain && ids == ours.subscriptions
+        respects && (retain == ours.retain || has_queue)
     };
     let is_known = |theirs: &&Message| {
         let among = |all: &[&Message]| all.iter().filter(|one| plain(one) == plain(theirs)).count();
-        among(moat) == 1 || (is_small && among(mosquitto) > 1)
+        among(&moat) == 1 || (is_small && among(&mosquitto) > 1)
     };
     moat.iter().all(is_one) && mosquitto.iter().all(is_known)
 }

@@ -359,7 +359,10 @@ impl Generator {
             return;
         }
         let first = self.dice.pick(&[0x40, 0x50, 0x62, 0x70]);
-        let shape = Shape::new(first).id(777);
+        let mut shape = Shape::new(first).id(777);
+        if self.dice.percent(20) {
+            shape = shape.raw(b"xyz");
+        }
         let bytes = shape.bytes();
         self.steps.push(Step::Send { slot, bytes });
     }

@@ -62,37 +62,42 @@ pub(crate) fn wrong_packet(dice: &mut Dice) -> Vec<u8> {
 
 /// What chance would find too seldom, by kind of packet.
 fn pointed(shape: &mut Shape, dice: &mut Dice) {
-    let point = dice.below(4);
+    let point = dice.below(5);
     match shape.first >> 4 {
+        1 if point < 2 => add_property(shape, (0x16, string(b"data"))),
         1 => {
             // The highest bit of the protocol level.
             if let Some(Field::Raw(raw)) = shape.fields.get_mut(1) {
                 raw[0] |= 0x80;
             }
         }
-        3 if point == 0 => shape.first |= 0b1000,
+        3 if shape.first & 0b0110 == 0 && point < 3 => shape.first |= 0b1000,
         3 if point == 1 => {
             if let Some(Field::Text(topic)) = shape.fields.first_mut() {
                 topic.extend(dice.pick(&[&b"/+"[..], b"/#", b"+"]));
             }
         }
+        3 if point == 2 => add_property(shape, (0x0B, varint(dice.pick(&[0, 1, 300])))),
+        3 if point == 3 => add_property(shape, (0x08, string(b"t/+"))),
         3 => {
-            let (property, payload) = if point == 2 {
-                ((0x0B, varint(dice.pick(&[0, 1, 300]))), &b""[..])
-            } else {
-                ((0x01, vec![1]), &b"\xFF\xFE"[..])
-            };
-            let at = places(shape, |field| matches!(field, Field::Properties(_)));
-            for at in at {
-                if let Field::Properties(properties) = &mut shape.fields[at] {
-                    properties.retain(|(id, _)| *id != property.0);
-                    properties.push(property.clone());
-                }
-            }
-            shape.fields.push(Field::Raw(payload.to_vec()));
+            add_property(shape, (0x01, vec![1]));
+            shape.fields.push(Field::Raw(b"\xFF\xFE".to_vec()));
         }
+        4..=7 => shape.fields.push(Field::Raw(b"xyz".to_vec())),
         14 => shape.fields.push(Field::Raw(b"xyz".to_vec())),
         _ => bend_text(shape, dice),
+    }
+}
+
+/// Puts a property in its place, instead of one that is there.
+fn add_property(shape: &mut Shape, property: Property) {
+    let first = shape.fields.iter_mut().find_map(|field| match field {
+        Field::Properties(properties) => Some(properties),
+        _ => None,
+    });
+    if let Some(properties) = first {
+        properties.retain(|(id, _)| *id != property.0);
+        properties.push(property);
     }
 }
 

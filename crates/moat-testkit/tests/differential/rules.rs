@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use moat_codec::Packet;
+use moat_codec::{DecodeError, Packet, Version};
 
 use crate::answer::Said;
 use crate::explained::{
     After, Right, Rule, answers, are_merged, closed_with, decoded, has_bad_flags, has_long_length,
-    messages,
+    messages, tried,
 };
 
 pub(crate) const RULES: &[Rule] = &[
@@ -117,10 +117,8 @@ pub(crate) const RULES: &[Rule] = &[
         right: Right::Moat,
         why: "one copy at the highest QoS with all identifiers; mosquitto sends one copy for each to 5.0, and whichever it finds first to 3.x",
         applies: |d| {
-            let (moat, mosquitto) = (messages(&d.moat), messages(&d.mosquitto));
             let same = answers(&d.moat) == answers(&d.mosquitto);
-            (same && are_merged(&moat, &mosquitto, d.version(), d.has_packet_size()))
-                .then_some(After::Apart)
+            (same && are_merged(d)).then_some(After::Apart)
         },
     },
     Rule {
@@ -247,8 +245,7 @@ pub(crate) const RULES: &[Rule] = &[
             let mut subscribes = d.subscribes();
             let bad = subscribes.any(|bytes| decoded(bytes, d.version()).is_none());
             let same = answers(&d.moat) == answers(&d.mosquitto);
-            (same && bad && messages(&d.mosquitto).len() > messages(&d.moat).len())
-                .then_some(After::Apart)
+            (same && bad).then_some(After::Apart)
         },
     },
     Rule {
@@ -267,7 +264,11 @@ pub(crate) const RULES: &[Rule] = &[
         right: Right::Moat,
         why: "mosquitto forgets the session, and the will",
         applies: |d| {
-            let lost = d.is_session_lost() || d.differs_only_in(|topic| topic == "t/N/w");
+            // 3.1 is not told whether there was a session; what waited for it is missing.
+            let missing = messages(&d.mosquitto).is_empty() && d.kind() == Some(1);
+            let lost = d.is_session_lost()
+                || (missing && d.version() == Version::V31)
+                || d.differs_only_in(|topic| topic == "t/N/w");
             (lost && d.has_second_connect()).then_some(After::Apart)
         },
     },
@@ -332,6 +333,61 @@ pub(crate) const RULES: &[Rule] = &[
             let has = |level: &[u8]| d.sent().windows(level.len()).any(|bytes| bytes == level);
             let refused = d.moat.last() == Some(&Said::Closed);
             (refused && private.into_iter().any(has)).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "authentication data without a method",
+        statement: "5.0 section 3.1.2.11.10",
+        right: Right::Moat,
+        why: "a protocol error; mosquitto does not look at it",
+        applies: |d| {
+            let data = d.sent().windows(7).any(|bytes| bytes == b"\x16\0\x04data");
+            let refused = d.moat.last() == Some(&Said::Closed);
+            (refused && data && d.kind()? == 1).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a wildcard in a response topic",
+        statement: "MQTT-3.3.2-14",
+        right: Right::Moat,
+        why: "it is a topic name; mosquitto does not look",
+        applies: |d| {
+            let wildcard = d.sent().windows(6).any(|bytes| bytes == b"\x08\0\x03t/+");
+            let refused = d.moat.last() == Some(&Said::Closed);
+            (refused && wildcard && d.mosquitto.last() != Some(&Said::Closed))
+                .then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "an acknowledgement of 3.x with more than its identifier",
+        statement: "MQTT-4.8.0-1 of 3.1.1",
+        right: Right::Moat,
+        why: "its remaining length is 2 (3.1.1 section 3.4.1 and following); mosquitto does not look",
+        applies: |d| {
+            let long = matches!(d.kind()?, 4..=7) && d.sent().len() > 4 && !d.version().is_v5();
+            (d.moat_closed() && long).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a payload format that does not exist",
+        statement: "5.0 section 3.3.2.3.2",
+        right: Right::Both,
+        why: "0 and 1 are all there are; the standard does not say what another value is, and mosquitto passes it on",
+        applies: |d| {
+            let error = tried(d.sent(), d.version()).err()?;
+            let bad = matches!(error, DecodeError::PropertyValueInvalid { id: 0x01 });
+            (d.moat_closed() && bad).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "the reserved flag of a CONNECT of 3.1",
+        statement: "MQTT-3.1.2-3 of 3.1.1",
+        right: Right::Both,
+        why: "3.1.1 wants it to be 0 and the connection closed; 3.1 says nothing, and moat treats it alike",
+        applies: |d| {
+            let error = tried(d.sent(), d.version()).err()?;
+            let bad = d.version() == Version::V31 && error == DecodeError::ConnectReservedFlag;
+            (d.moat_closed() && bad).then_some(After::Apart)
         },
     },
 ];

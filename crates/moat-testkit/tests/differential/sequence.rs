@@ -27,7 +27,7 @@ pub(crate) enum Answer {
     Right,
     /// PUBREC for QoS 1, PUBACK for QoS 2, PUBREC again for a PUBREL.
     WrongKind,
-    /// With reason 0x80; before 5.0 as it should be.
+    /// With an error for a reason; before 5.0 as it should be.
     Refused,
 }
 
