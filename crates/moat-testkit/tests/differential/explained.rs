@@ -176,6 +176,16 @@ impl Difference<'_> {
         matches!(packet, Some(Packet::Connect(connect)) if connect.properties.maximum_packet_size.is_some())
     }
 
+    /// Whether an earlier connection in this place took packets of a certain size only.
+    pub(crate) fn had_packet_size(&self) -> bool {
+        let before = self.sequence.steps[..self.step].iter();
+        let mut here = before.filter(|step| step.slot() == self.slot);
+        here.any(|step| {
+            let packet = decoded(step.bytes(), Version::V5);
+            matches!(packet, Some(Packet::Connect(connect)) if connect.properties.maximum_packet_size.is_some())
+        })
+    }
+
     /// Whether messages wait for this connection: it has just come back, or takes few at once.
     pub(crate) fn has_queue(&self) -> bool {
         let before = self.sequence.steps[..=self.step].iter().rev();

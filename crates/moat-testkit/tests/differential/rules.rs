@@ -301,10 +301,13 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "a malformed DISCONNECT changes nothing",
-        statement: "MQTT-4.13.1-1, MQTT-3.1.2-23",
+        statement: "MQTT-4.13.1-1, MQTT-3.1.2-23, MQTT-3.14.1-1 of 3.1.1",
         right: Right::Moat,
-        why: "mosquitto takes the session expiry before it finds the error",
-        applies: |d| (d.is_session_lost() && d.has_bad_disconnect()).then_some(After::Apart),
+        why: "mosquitto takes the session expiry before it finds the error, and deletes the will",
+        applies: |d| {
+            let lost = d.is_session_lost() || d.differs_only_in(|topic| topic == "t/N/w");
+            (lost && d.has_bad_disconnect()).then_some(After::Apart)
+        },
     },
     Rule {
         name: "a DISCONNECT with an error keeps the will",
@@ -352,7 +355,8 @@ pub(crate) const RULES: &[Rule] = &[
         right: Right::Moat,
         why: "it is a topic name; mosquitto does not look",
         applies: |d| {
-            let wildcard = d.sent().windows(6).any(|bytes| bytes == b"\x08\0\x03t/+");
+            let error = tried(d.sent(), d.version()).err()?;
+            let wildcard = matches!(error, DecodeError::ResponseTopicInvalid(_));
             let refused = d.moat.last() == Some(&Said::Closed);
             (refused && wildcard && d.mosquitto.last() != Some(&Said::Closed))
                 .then_some(After::Apart)
@@ -387,6 +391,54 @@ pub(crate) const RULES: &[Rule] = &[
         applies: |d| {
             let error = tried(d.sent(), d.version()).err()?;
             let bad = d.version() == Version::V31 && error == DecodeError::ConnectReservedFlag;
+            (d.moat_closed() && bad).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "two errors in one PUBLISH",
+        statement: "MQTT-4.13.1-1",
+        right: Right::Both,
+        why: "each broker names the one it finds first; mosquitto looks at the topic alias early",
+        applies: |d| match d.goodbyes()? {
+            (Some(0x82 | 0x90), Some(0x94)) if d.kind()? == 3 => Some(d.without_goodbyes()),
+            _ => None,
+        },
+    },
+    Rule {
+        name: "a Maximum Packet Size ends with its connection",
+        statement: "MQTT-3.1.2-24, MQTT-3.1.2-25",
+        right: Right::Moat,
+        why: "it is the connection's; mosquitto keeps to it while the client is away and drops what it cannot know to be too large",
+        applies: |d| {
+            let same = answers(&d.moat) == answers(&d.mosquitto);
+            let fewer = messages(&d.mosquitto).len() < messages(&d.moat).len();
+            (same && fewer && d.kind()? == 1 && d.had_packet_size()).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "QoS 0 while the send quota is used up",
+        statement: "MQTT-4.9.0-2",
+        right: Right::Both,
+        why: "it may be sent or wait; moat lets it wait behind retained messages, so that no older value comes after it",
+        applies: |d| {
+            let acknowledged = |said: &[Said]| -> Vec<Said> {
+                let kept = said
+                    .iter()
+                    .filter(|said| !matches!(said, Said::Publish(m) if m.qos == 0));
+                kept.cloned().collect()
+            };
+            let same = acknowledged(&d.moat) == acknowledged(&d.mosquitto);
+            (same && d.has_queue()).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "a reason code that an acknowledgement does not have",
+        statement: "MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1",
+        right: Right::Moat,
+        why: "mosquitto does not look at it in all of them",
+        applies: |d| {
+            let error = tried(d.sent(), d.version()).err()?;
+            let bad = matches!(error, DecodeError::ReasonCodeNotAllowed { .. });
             (d.moat_closed() && bad).then_some(After::Apart)
         },
     },
