@@ -1,9 +1,9 @@
 //! What is known about somebody who wants to connect.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use moat_events::PeerAddress;
 use moat_policy::Identity;
 
 use crate::Password;
@@ -19,7 +19,7 @@ pub struct ConnectRequest {
     /// The identity of the client's certificate, after its chain was verified.
     pub certificate: Option<Identity>,
     /// The client's address, as the listener believes it.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// The name of the listener it came in by.
     pub listener: Arc<str>,
 }

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use moat_events::PeerAddress;
+
 /// Address entries after which those nobody uses are swept out.
 const ADDRESSES_SWEPT_AT: usize = 4096;
 
@@ -31,13 +33,32 @@ struct AddressUse {
     unauthenticated: AtomicU32,
 }
 
+/// Whose connections count together: those of one IP address, and by Unix socket those of one user. Ports and processes
+/// are as many as somebody wants.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Neighbour {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A user of this machine, by its number.
+    User(u32),
+}
+
+impl From<PeerAddress> for Neighbour {
+    fn from(address: PeerAddress) -> Self {
+        match address {
+            PeerAddress::Ip(address) => Self::Ip(address.ip()),
+            PeerAddress::Unix(credentials) => Self::User(credentials.uid),
+        }
+    }
+}
+
 /// The counts, shared by all shards.
 #[derive(Debug)]
 pub struct Admission {
     limits: AdmissionLimits,
     connections: AtomicUsize,
     preauth_bytes: AtomicUsize,
-    addresses: Mutex<HashMap<IpAddr, Arc<AddressUse>>>,
+    addresses: Mutex<HashMap<Neighbour, Arc<AddressUse>>>,
     identities: Mutex<HashMap<Arc<str>, u32>>,
 }
 
@@ -89,12 +110,12 @@ impl Admission {
     ///
     /// # Errors
     /// When a limit forbids it.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, NotAdmitted> {
+    pub fn admit(self: &Arc<Self>, address: PeerAddress) -> Result<Permit, NotAdmitted> {
         let used = self.connections.load(Ordering::Relaxed);
         if used >= self.limits.connections_max {
             return Err(NotAdmitted::ConnectionsMax);
         }
-        let entry = self.address(address);
+        let entry = self.address(address.into());
         let left = self.limits.connections_max - used;
         if left <= self.limits.new_address_connections_reserve
             && entry.connections.load(Ordering::Relaxed) > 0
@@ -118,7 +139,7 @@ impl Admission {
         })
     }
 
-    fn address(&self, address: IpAddr) -> Arc<AddressUse> {
+    fn address(&self, address: Neighbour) -> Arc<AddressUse> {
         let mut addresses = self
             .addresses
             .lock()
@@ -220,6 +241,10 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use moat_events::PeerCredentials;
+
     use super::*;
 
     const LIMITS: AdmissionLimits = AdmissionLimits {
@@ -230,8 +255,25 @@ mod tests {
         preauth_bytes_total_max: 100,
     };
 
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([127, 0, 0, last])
+    fn address(last: u8) -> PeerAddress {
+        SocketAddr::from(([127, 0, 0, last], 4000)).into()
+    }
+
+    fn process(pid: u32, uid: u32) -> PeerAddress {
+        PeerAddress::Unix(PeerCredentials { pid, uid, gid: 0 })
+    }
+
+    #[test]
+    fn the_processes_of_one_user_count_together() {
+        let admission = Admission::new(LIMITS);
+        let _held: Vec<_> = (1..=2)
+            .map(|pid| admission.admit(process(pid, 1000)).unwrap())
+            .collect();
+        assert_eq!(
+            admission.admit(process(3, 1000)).unwrap_err(),
+            NotAdmitted::UnauthenticatedPerAddress
+        );
+        assert!(admission.admit(process(4, 1001)).is_ok());
     }
 
     #[test]

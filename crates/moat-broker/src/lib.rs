@@ -6,6 +6,7 @@
 //! - [`connection`]: one connection with its layers; one read and one write per turn.
 //! - [`inbox`]: the bounded way into a shard.
 //! - [`listener`]: what is bound, and under which rules.
+//! - [`unix_socket`]: the file of a Unix socket.
 //! - [`admission`]: who may connect at all.
 //! - [`tls`]: the TLS layer, sans-IO, and its configuration from files.
 //! - [`control`]: what the operator's side asks of a running shard.
@@ -23,5 +24,6 @@ pub mod event_loop;
 pub mod inbox;
 pub mod listener;
 pub mod tls;
+pub mod unix_socket;
 
 pub use broker::{Broker, NoAnswer, Setup};

@@ -1,15 +1,20 @@
 //! Where clients come in: what is bound, and under which rules.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use moat_config::{ClientIdMode, Protocol};
+use moat_config::ClientIdMode;
+use moat_events::PeerAddress;
 use moat_websocket::Rules;
 use rustls::ServerConfig;
 
+use crate::connection::Socket;
 use crate::tls::IdentityKey;
+use crate::unix_socket::{self, SocketFile, UnixSocketError};
 
 /// Connections the kernel completes before they are accepted.
 pub const LISTEN_BACKLOG: i32 = 4096;
@@ -18,7 +23,7 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 pub struct Listener {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// Its TLS configuration; `None` for plain TCP. Swapped on reload.
+    /// Its TLS configuration; `None` for plain TCP and Unix sockets. Swapped on reload.
     pub tls: Option<ArcSwap<ServerConfig>>,
     /// What a WebSocket upgrade has to be like; `None` where MQTT comes without WebSocket.
     pub websocket: Option<Arc<Rules>>,
@@ -30,25 +35,85 @@ pub struct Listener {
     pub identity_key: IdentityKey,
 }
 
-impl Listener {
-    /// What clients speak here.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        match (&self.tls, &self.websocket) {
-            (Some(_), None) => Protocol::Tls,
-            (None, None) => Protocol::Tcp,
-            (Some(_), Some(_)) => Protocol::Wss,
-            (None, Some(_)) => Protocol::Ws,
-        }
-    }
-}
-
 /// A listener with its sockets, not yet accepting.
 pub struct Bound {
     /// Its rules.
     pub listener: Arc<Listener>,
-    /// Its sockets with the addresses they got.
-    pub sockets: Vec<(mio::net::TcpListener, SocketAddr)>,
+    /// Its sockets.
+    pub sockets: Vec<Listening>,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listening {
+    /// TCP, with the address it got.
+    Tcp(mio::net::TcpListener, SocketAddr),
+    /// A Unix socket, with its file.
+    Unix(mio::net::UnixListener, SocketFile),
+}
+
+impl Listening {
+    /// The address in a network; `None` for a Unix socket.
+    #[must_use]
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, address) => Some(*address),
+            Self::Unix(..) => None,
+        }
+    }
+
+    /// What is registered with the poll.
+    pub(crate) fn source(&mut self) -> &mut dyn mio::event::Source {
+        match self {
+            Self::Tcp(listener, _) => listener,
+            Self::Unix(listener, _) => listener,
+        }
+    }
+
+    /// Takes one connection.
+    ///
+    /// # Errors
+    /// As the kernel says; `ConnectionAborted` for one that is gone already.
+    pub(crate) fn accept(&self) -> io::Result<(Socket, PeerAddress)> {
+        match self {
+            Self::Tcp(listener, _) => {
+                let (stream, address) = listener.accept()?;
+                // Small answers must not wait for the peer's delayed acknowledgement; if the option cannot
+                // be set, the connection is already gone and its first read will say so.
+                let _gone = stream.set_nodelay(true);
+                Ok((Socket::Tcp(stream), address.into()))
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                // Without them it has no address, so it does not come in.
+                let credentials = unix_socket::credentials(&stream)
+                    .map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+                Ok((Socket::Unix(stream), PeerAddress::Unix(credentials)))
+            }
+        }
+    }
+}
+
+/// As in the log and the status: `192.0.2.1:8883`, or `unix:/run/moat/mqtt.sock`.
+impl fmt::Display for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(_, address) => address.fmt(f),
+            Self::Unix(_, file) => write!(f, "unix:{}", file.path().display()),
+        }
+    }
+}
+
+impl Bound {
+    /// Listens on a Unix socket as well, whose file has the permissions `mode`.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn add_unix(&mut self, path: &Path, mode: u32) -> Result<(), UnixSocketError> {
+        let (listener, file) = unix_socket::listen(path, mode)?;
+        self.sockets.push(Listening::Unix(listener, file));
+        Ok(())
+    }
 }
 
 /// An address could not be bound.
@@ -62,8 +127,8 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-impl std::fmt::Display for BindError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BindError {
             listener,
             address,
@@ -125,7 +190,7 @@ fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
     address.is_ipv6() && (unsupported || matches!(error.kind(), Unsupported | AddrNotAvailable))
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<(mio::net::TcpListener, SocketAddr)> {
+fn bind_one(address: SocketAddr) -> io::Result<Listening> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     if address.is_ipv6() {
@@ -139,5 +204,5 @@ fn bind_one(address: SocketAddr) -> io::Result<(mio::net::TcpListener, SocketAdd
     socket.listen(LISTEN_BACKLOG)?;
     let listener = mio::net::TcpListener::from_std(socket.into());
     let bound = listener.local_addr()?;
-    Ok((listener, bound))
+    Ok(Listening::Tcp(listener, bound))
 }

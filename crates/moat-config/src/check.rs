@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::limits::Limits;
-use crate::listener::{ClientAuth, Listener, Protocol};
+use crate::listener::{ClientAuth, Listener, Protocol, SOCKET_PATH_BYTES_MAX};
 use crate::problem::Problems;
 use crate::raw::Written;
 
@@ -28,10 +29,15 @@ pub(crate) fn listeners(listeners: &mut [Written<Listener>], problems: &mut Prob
         if !written.is_complete {
             continue;
         }
-        if written.section.protocol.is_tls() {
+        if written.section.protocol == Protocol::Unix {
+            unix_listener(written, problems);
+        } else if written.section.protocol.is_tls() {
             tls_listener(written, problems);
         } else {
             plain_listener(written, problems);
+        }
+        if written.section.protocol != Protocol::Unix {
+            without_socket(written, problems);
         }
         if !written.section.protocol.is_websocket() {
             without_websocket(written, problems);
@@ -40,6 +46,7 @@ pub(crate) fn listeners(listeners: &mut [Written<Listener>], problems: &mut Prob
     }
     names_are_unique(listeners, problems);
     addresses_are_unique(listeners, problems);
+    sockets_are_unique(listeners, problems);
 }
 
 /// Checks limits that depend on each other.
@@ -108,27 +115,12 @@ fn without_websocket(written: &Written<Listener>, problems: &mut Problems<'_>) {
 
 fn plain_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
     let listener = &written.section;
-    let (protocol, protected, port) = match listener.protocol {
-        Protocol::Ws | Protocol::Wss => (Protocol::Ws, Protocol::Wss, PLAIN_WEBSOCKET_PORT),
-        Protocol::Tcp | Protocol::Tls => (Protocol::Tcp, Protocol::Tls, PLAIN_PORT),
+    let (protocol, protected, port) = if listener.protocol.is_websocket() {
+        (Protocol::Ws, Protocol::Wss, PLAIN_WEBSOCKET_PORT)
+    } else {
+        (Protocol::Tcp, Protocol::Tls, PLAIN_PORT)
     };
-    for key in ["certificate", "key", "client_ca"] {
-        if written.has(key) {
-            problems.error(
-                written.at(key),
-                format!("listener.{key} with protocol = \"{protocol}\", which has no certificates; use protocol = \"{protected}\" or remove {key}"),
-            );
-        }
-    }
-    if listener.client_auth != ClientAuth::Off {
-        problems.error(
-            written.at("client_auth"),
-            format!(
-                "listener.client_auth is \"{}\" with protocol = \"{protocol}\", which has no certificates; use protocol = \"{protected}\" or remove client_auth",
-                listener.client_auth
-            ),
-        );
-    }
+    without_certificates(written, protected, problems);
     if !written.has("bind") {
         problems.error(
             written.at("protocol"),
@@ -153,6 +145,84 @@ fn plain_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
     );
 }
 
+/// Without TLS there are no certificates; `protected` has them.
+fn without_certificates(
+    written: &Written<Listener>,
+    protected: Protocol,
+    problems: &mut Problems<'_>,
+) {
+    let (protocol, client_auth) = (written.section.protocol, written.section.client_auth);
+    for key in ["certificate", "key", "client_ca"] {
+        if written.has(key) {
+            problems.error(
+                written.at(key),
+                format!("listener.{key} with protocol = \"{protocol}\", which has no certificates; use protocol = \"{protected}\" or remove {key}"),
+            );
+        }
+    }
+    if client_auth != ClientAuth::Off {
+        problems.error(
+            written.at("client_auth"),
+            format!(
+                "listener.client_auth is \"{client_auth}\" with protocol = \"{protocol}\", which has no certificates; use protocol = \"{protected}\" or remove client_auth"
+            ),
+        );
+    }
+}
+
+fn unix_listener(written: &Written<Listener>, problems: &mut Problems<'_>) {
+    let listener = &written.section;
+    without_certificates(written, Protocol::Tls, problems);
+    if written.has("bind") {
+        problems.error(
+            written.at("bind"),
+            "listener.bind with protocol = \"unix\", which has no addresses; write a listener of its own for them, or remove bind"
+                .to_owned(),
+        );
+    }
+    let Some(socket) = &listener.socket else {
+        problems.error(
+            written.at("protocol"),
+            "a listener with protocol = \"unix\" needs socket; write its path down, for example socket = \"/run/moat/mqtt.sock\""
+                .to_owned(),
+        );
+        return;
+    };
+    let bytes = socket.as_os_str().len();
+    if bytes > SOCKET_PATH_BYTES_MAX {
+        problems.error(
+            written.at("socket"),
+            format!(
+                "listener.socket is {}, which has {bytes} bytes; allowed: at most {SOCKET_PATH_BYTES_MAX}",
+                socket.display()
+            ),
+        );
+    }
+    if listener.socket_mode.is_for_all() {
+        problems.warning(
+            written.at("socket_mode"),
+            format!(
+                "listener \"{}\" on {} has socket_mode = \"{}\": every user and program of this machine can connect",
+                listener.name,
+                addresses(listener),
+                listener.socket_mode
+            ),
+        );
+    }
+}
+
+fn without_socket(written: &Written<Listener>, problems: &mut Problems<'_>) {
+    let protocol = written.section.protocol;
+    for key in ["socket", "socket_mode"] {
+        if written.has(key) {
+            problems.warning(
+                written.at(key),
+                format!("listener.{key} has no effect with protocol = \"{protocol}\", which listens on addresses; remove {key}, or use \"unix\""),
+            );
+        }
+    }
+}
+
 fn anonymous(written: &Written<Listener>, problems: &mut Problems<'_>) {
     let listener = &written.section;
     if !listener.anonymous {
@@ -164,7 +234,14 @@ fn anonymous(written: &Written<Listener>, problems: &mut Problems<'_>) {
             listener.name
         )
     } else {
-        let who = if is_loopback(listener) {
+        let mode = listener.socket_mode;
+        let who = if listener.protocol == Protocol::Unix && !mode.is_for_all() {
+            if mode.is_for_group() {
+                "the user and the group the broker runs as"
+            } else {
+                "the user the broker runs as"
+            }
+        } else if is_loopback(listener) {
             "every user and program of this machine"
         } else {
             "everybody who reaches it"
@@ -213,6 +290,25 @@ fn addresses_are_unique(listeners: &[Written<Listener>], problems: &mut Problems
     }
 }
 
+fn sockets_are_unique(listeners: &[Written<Listener>], problems: &mut Problems<'_>) {
+    let mut seen: BTreeMap<&Path, &str> = BTreeMap::new();
+    for written in listeners.iter().filter(|written| written.is_complete) {
+        let listener = &written.section;
+        let (Protocol::Unix, Some(socket)) = (listener.protocol, &listener.socket) else {
+            continue;
+        };
+        if let Some(other) = seen.insert(socket, &listener.name) {
+            problems.error(
+                written.at("socket"),
+                format!(
+                    "{} is already the socket of listener \"{other}\"; each socket serves one listener",
+                    socket.display()
+                ),
+            );
+        }
+    }
+}
+
 fn is_loopback(listener: &Listener) -> bool {
     listener
         .bind
@@ -221,6 +317,9 @@ fn is_loopback(listener: &Listener) -> bool {
 }
 
 fn addresses(listener: &Listener) -> String {
+    if let (Protocol::Unix, Some(socket)) = (listener.protocol, &listener.socket) {
+        return format!("unix:{}", socket.display());
+    }
     let addresses: Vec<String> = listener.bind.iter().map(SocketAddr::to_string).collect();
     addresses.join(" and ")
 }

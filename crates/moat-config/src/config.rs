@@ -108,6 +108,7 @@ impl Config {
                 &mut listener.certificate,
                 &mut listener.key,
                 &mut listener.client_ca,
+                &mut listener.socket,
             ] {
                 path.iter_mut().for_each(place);
             }

@@ -31,11 +31,12 @@ pub use config::{Config, SHARDS_MAX, Shards};
 pub use limits::Limits;
 pub use listener::{
     ClientAuth, ClientIdMode, DEFAULT_PORT, DEFAULT_WSS_PORT, IdentityFrom, LISTENERS_MAX,
-    Listener, Protocol,
+    Listener, Protocol, SOCKET_PATH_BYTES_MAX,
 };
 pub use nearest::nearest;
 pub use problem::{ConfigError, ConfigErrors, ConfigWarning, Position};
 pub use sections::{Auth, Log, LogDestination, LogFormat, LogLevel, PolicyFiles, Tls, TlsVersion};
+pub use setting::FileMode;
 
 /// The largest configuration file read, in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;

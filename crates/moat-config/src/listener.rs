@@ -5,12 +5,19 @@ use std::path::PathBuf;
 
 use crate::choice::choice;
 use crate::section::section;
+use crate::setting::FileMode;
 
 /// The port of MQTT over TLS.
 pub const DEFAULT_PORT: u16 = 8883;
 
 /// The port of MQTT over WebSocket over TLS.
 pub const DEFAULT_WSS_PORT: u16 = 8084;
+
+/// The longest path of a Unix socket on Linux, without the zero at its end. Unit: bytes.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// The permissions of a Unix socket: its user and group may connect.
+const DEFAULT_SOCKET_MODE: FileMode = FileMode::new(0o660);
 
 /// The most listeners in a file.
 pub const LISTENERS_MAX: usize = 64;
@@ -26,11 +33,11 @@ section! {
     /// written several times.
     pub struct Listener = "[[listener]]" {
         /// The name in the log and in the status.
-        name: String = String::new() => Kind::Name, example "\"plant\"", unset "protocol and first port, like `tls-8883`";
+        name: String = String::new() => Kind::Name, example "\"plant\"", unset "protocol and first port, like `tls-8883`, or `unix`";
         /// The addresses. Without it, `wss` is on port 8084. A listener without TLS must name them.
         bind: Vec<SocketAddr> = everywhere(DEFAULT_PORT) => Kind::Addresses { count_max: BIND_ADDRESSES_MAX }, example "[\"192.0.2.1:8883\"]";
         /// TLS or plain TCP, or WebSocket over either: `wss` and `ws`. Without TLS everybody on the way can read and change
-        /// passwords and messages.
+        /// passwords and messages. Or `unix`: programs of this machine only, by the file `socket`.
         protocol: Protocol = Protocol::Tls => Kind::Choice(Protocol::WORDS), example "\"tcp\"";
         /// Whether a client is asked for a certificate. With `requested`, one without a certificate needs a user name and
         /// password; with `required` it is turned away. Always `off` without TLS.
@@ -42,6 +49,12 @@ section! {
         client_id: ClientIdMode = ClientIdMode::Any => Kind::Choice(ClientIdMode::WORDS), example "\"is-identity\"";
         /// The part of a client's certificate that is its identity.
         identity_from: IdentityFrom = IdentityFrom::Cn => Kind::Choice(IdentityFrom::WORDS), example "\"san-dns\"";
+        /// The Unix socket to listen on, with `protocol = "unix"`. The broker makes it, replaces one that a dead broker left,
+        /// and removes it at the end, so its user must be able to write to the folder. At most 107 bytes.
+        socket: Option<PathBuf> = None => Kind::Path, example "\"/run/moat/mqtt.sock\"", unset "none; `unix` needs one";
+        /// Who may connect to `socket`: whoever the file's permissions let write. It belongs to the user and group the broker
+        /// runs as.
+        socket_mode: FileMode = DEFAULT_SOCKET_MODE => Kind::FileMode, example "\"0666\"";
         /// The path of WebSocket requests.
         path: String = "/mqtt".to_owned() => Kind::RequestPath, example "\"/\"";
         /// The pages that may connect by WebSocket, each as its origin: scheme, host and, unless it is the scheme's own, port.
@@ -68,6 +81,8 @@ choice! {
         Wss = "wss",
         /// WebSocket over TCP without protection.
         Ws = "ws",
+        /// A Unix socket.
+        Unix = "unix",
     }
 }
 
@@ -143,12 +158,16 @@ impl Listener {
     pub(crate) fn default_bind(&self) -> Vec<SocketAddr> {
         match self.protocol {
             Protocol::Wss => everywhere(DEFAULT_WSS_PORT),
+            Protocol::Unix => Vec::new(),
             _ => everywhere(DEFAULT_PORT),
         }
     }
 
     /// The name a listener has if none is written: protocol and first port.
     pub(crate) fn default_name(&self) -> String {
+        if self.protocol == Protocol::Unix {
+            return self.protocol.to_string();
+        }
         let port = self.bind.first().map_or(DEFAULT_PORT, SocketAddr::port);
         format!("{}-{port}", self.protocol)
     }

@@ -8,6 +8,8 @@ use crate::section::{FieldSpec, SectionSpec};
 use crate::setting::{Kind, NAME_CHARS_MAX};
 use crate::units::{BYTE_UNITS, TIME_UNITS};
 
+/// Permissions of [`Kind::FileMode`]; TOML has octal numbers too, JSON has not.
+const FILE_MODE: &str = "^0?[67][0-7]{2}$";
 /// A path of [`Kind::RequestPath`], nearly.
 const REQUEST_PATH: &str = "^/[!-~]{0,255}$";
 /// An origin of [`Kind::Origins`], nearly.
@@ -61,6 +63,7 @@ fn describe(field: &FieldSpec) -> Value {
         Kind::Paths { count_max } | Kind::Addresses { count_max } => json!({
             "type": "array", "minItems": 1, "maxItems": count_max, "items": { "type": "string", "minLength": 1 },
         }),
+        Kind::FileMode => json!({ "type": "string", "pattern": FILE_MODE }),
         Kind::RequestPath => json!({ "type": "string", "pattern": REQUEST_PATH }),
         Kind::Origins { count_max } => json!({
             "type": "array", "maxItems": count_max, "items": { "type": "string", "pattern": ORIGIN },

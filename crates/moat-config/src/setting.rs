@@ -1,5 +1,6 @@
 //! The kinds of value a key can have: how each is read, shown and described.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub(crate) enum Kind {
     Paths { count_max: usize },
     /// Addresses with ports, one to this many.
     Addresses { count_max: usize },
+    /// The permissions of a file.
+    FileMode,
     /// The path of an HTTP request.
     RequestPath,
     /// Origins of web pages, at most this many.
@@ -65,6 +68,7 @@ impl Kind {
             Self::Path => "path",
             Self::Paths { .. } => "list of paths",
             Self::Addresses { .. } => "list of addresses",
+            Self::FileMode => "permissions",
             Self::RequestPath => "path",
             Self::Origins { .. } => "list of origins",
             Self::AutoOrCount { .. } => "number or word",
@@ -96,6 +100,7 @@ impl Kind {
             Self::Addresses { count_max } => format!(
                 "a list of 1 to {count_max} addresses with ports, like [\"0.0.0.0:8883\", \"[::]:8883\"]"
             ),
+            Self::FileMode => "the permissions of a file in octal, \"0600\" to \"0777\"".to_owned(),
             Self::RequestPath => format!(
                 "a path like \"/mqtt\", of at most {REQUEST_PATH_BYTES_MAX} visible ASCII characters without \"?\" and \"#\""
             ),
@@ -287,6 +292,64 @@ impl Setting for PathBuf {
 
     fn to_toml(&self, _: &Kind) -> Option<String> {
         Some(quoted(&self.display().to_string()))
+    }
+}
+
+/// The permissions of a file, as `chmod` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(u32);
+
+impl FileMode {
+    /// These bits; those beside reading, writing and executing are left out.
+    #[must_use]
+    pub const fn new(bits: u32) -> Self {
+        Self(bits & 0o777)
+    }
+
+    /// The bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether every user of the machine may write.
+    #[must_use]
+    pub const fn is_for_all(self) -> bool {
+        self.0 & 0o002 != 0
+    }
+
+    /// Whether the file's group may write.
+    #[must_use]
+    pub const fn is_for_group(self) -> bool {
+        self.0 & 0o020 != 0
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// Text in octal, or a number written in octal: a decimal one would mean something else than it looks like.
+impl Setting for FileMode {
+    fn read<'v, 'i>(value: &'v Value<'i>, _: &Kind, _: &Path) -> Result<Self, &'v Value<'i>> {
+        let digits = match value.get_ref() {
+            DeValue::String(text) => Some(&**text),
+            DeValue::Integer(number) if number.radix() == 8 => Some(number.as_str()),
+            _ => None,
+        };
+        let is_octal = |text: &&str| text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        digits
+            .filter(is_octal)
+            .and_then(|text| u32::from_str_radix(text, 8).ok())
+            .filter(|bits| (0o600..=0o777).contains(bits))
+            .map(Self)
+            .ok_or(value)
+    }
+
+    fn to_toml(&self, _: &Kind) -> Option<String> {
+        Some(format!("\"{self}\""))
     }
 }
 

@@ -287,6 +287,73 @@ fn a_plain_listener_must_name_its_addresses_and_is_warned_about() {
 }
 
 #[test]
+fn a_unix_listener_needs_a_socket_and_has_no_addresses() {
+    assert_eq!(
+        errors("[[listener]]\nprotocol = \"unix\"\n"),
+        "moat.toml:2:12: a listener with protocol = \"unix\" needs socket; write its path down, for example \
+         socket = \"/run/moat/mqtt.sock\""
+    );
+    let unix = |more: &str| {
+        format!("[[listener]]\nprotocol = \"unix\"\nsocket = \"/run/m.sock\"\n{more}\n")
+    };
+    for (more, part) in [
+        ("bind = [\"127.0.0.1:1883\"]", "has no addresses"),
+        ("client_auth = \"required\"", "has no certificates"),
+        ("certificate = \"c\"", "has no certificates"),
+        ("socket_mode = \"0999\"", "\"0600\" to \"0777\""),
+        // 660 in decimal is 01224.
+        ("socket_mode = 660", "\"0600\" to \"0777\""),
+        ("socket_mode = \"0466\"", "\"0600\" to \"0777\""),
+    ] {
+        let error = errors(&unix(more));
+        assert!(error.contains(part), "{more}: {error}");
+    }
+    let loaded = config(&unix(""));
+    let listener = &loaded.listeners[0];
+    assert_eq!(listener.name, "unix");
+    assert_eq!(listener.client_auth, ClientAuth::Off);
+    assert_eq!(listener.socket_mode, FileMode::new(0o660));
+    assert!(listener.bind.is_empty() && !listener.anonymous);
+    let octal = config(&unix("socket_mode = 0o600"));
+    assert_eq!(octal.listeners[0].socket_mode.to_string(), "0600");
+}
+
+#[test]
+fn who_can_connect_to_a_unix_listener_is_told() {
+    let unix = |more: &str| {
+        format!("[[listener]]\nprotocol = \"unix\"\nsocket = \"/run/m.sock\"\n{more}\n")
+    };
+    assert_eq!(warnings(&unix("")), "");
+    assert_eq!(
+        warnings(&unix("socket_mode = \"0666\"")),
+        "moat.toml:4:15: listener \"unix\" on unix:/run/m.sock has socket_mode = \"0666\": every user and program of \
+         this machine can connect"
+    );
+    for (mode, who) in [
+        ("0600", "lets the user the broker runs as in"),
+        ("0660", "lets the user and the group the broker runs as in"),
+        ("0666", "lets every user and program of this machine in"),
+    ] {
+        let text = warnings(&unix(&format!(
+            "anonymous = true\nsocket_mode = \"{mode}\""
+        )));
+        assert!(text.contains(who), "{text}");
+    }
+    let none = warnings("[[listener]]\nsocket = \"/run/m.sock\"\nsocket_mode = \"0600\"\n");
+    assert!(none.matches("has no effect").count() == 2, "{none}");
+    let twice = errors(&format!("{}name = \"other\"\n", unix("").repeat(2)));
+    assert!(
+        twice.contains("already the socket of listener \"unix\""),
+        "{twice}"
+    );
+    let long = "x".repeat(SOCKET_PATH_BYTES_MAX);
+    let long = errors(&format!(
+        "[[listener]]\nprotocol = \"unix\"\nsocket = \"/{long}\"\n"
+    ));
+    assert!(long.contains("108 bytes; allowed: at most 107"), "{long}");
+}
+
+#[test]
 fn a_plain_websocket_listener_must_name_its_addresses_too() {
     let error = errors("[[listener]]\nprotocol = \"ws\"\n");
     assert!(

@@ -27,7 +27,16 @@ const GROWTH_BYTES_MAX: usize = 100;
 const ANSWER_BYTES_MAX: usize = 16;
 
 const TOPICS: [&str; 4] = ["a", "a/b", "$a/b", ""];
-const FILTERS: [&str; 6] = ["a", "a/+", "#", "a/b", "$a/#", "+/b"];
+const FILTERS: [&str; 8] = [
+    "a",
+    "a/+",
+    "#",
+    "a/b",
+    "$a/#",
+    "+/b",
+    "$share/g/a/+",
+    "$share/h/#",
+];
 
 /// The operation that sends `bytes`, at most 255, by the client of `version`.
 #[must_use]
@@ -173,7 +182,7 @@ impl World {
         };
         let arrival = Arrival {
             conn: client.conn,
-            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            address: SocketAddr::from(([127, 0, 0, 1], 1)).into(),
             listener: "fuzz".into(),
             tls: None,
             opening,
@@ -269,7 +278,8 @@ impl World {
         } else {
             Snapshot::allow_all()
         };
-        self.shard.set_policy(Arc::new(policy), &mut self.fx);
+        self.shard
+            .set_policy(Arc::new(policy), self.now, &mut self.fx);
     }
 
     /// One write: everything in the out-buffer arrives, and has to be packets of a server.

@@ -1,8 +1,9 @@
 //! What the catalogue says about an event, and the macro that turns the table into it.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
+
+use crate::address::PeerAddress;
 
 /// How much an event matters. The order is that of the filter: a log at `Info` leaves out only `Debug`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,8 +117,8 @@ pub enum Value<'a> {
     Number(u64),
     /// A yes or no.
     Bool(bool),
-    /// A socket address.
-    Address(SocketAddr),
+    /// The address of a peer.
+    Address(PeerAddress),
     /// An optional field that has no value.
     Absent,
 }
@@ -149,7 +150,7 @@ impl Field for bool {
     }
 }
 
-impl Field for SocketAddr {
+impl Field for PeerAddress {
     const KIND: &'static str = "address";
     fn value(&self) -> Value<'_> {
         Value::Address(*self)

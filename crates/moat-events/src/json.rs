@@ -65,6 +65,7 @@ fn write_text(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::PeerAddress;
     use crate::escape::VALUE_CHARS_MAX;
 
     fn parsed(event: &Event) -> serde_json::Value {
@@ -79,7 +80,7 @@ mod tests {
         Event::AuthenticationFailed {
             identity,
             client_id: client_id.into(),
-            address: "[::1]:5000".parse().unwrap(),
+            address: PeerAddress::Ip("[::1]:5000".parse().unwrap()),
             listener: "tls".into(),
             method: "password".into(),
             reason: "no such user".into(),

@@ -6,6 +6,7 @@
 //! a password, a key, a token or a payload.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod address;
 mod catalogue;
 mod escape;
 pub mod json;
@@ -16,6 +17,7 @@ mod table;
 pub mod text;
 mod writer;
 
+pub use address::{PeerAddress, PeerCredentials};
 pub use catalogue::{EventMeta, FieldMeta, Level, UnknownLevel, Value};
 pub use log::{Destination, EventLog, EventLogHandle, Format, Options};
 pub use sender::{COLLECTED_EVENTS_MAX, EVENT_QUEUE_MAX, EventSender};

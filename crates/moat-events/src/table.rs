@@ -1,7 +1,6 @@
 //! The table of events: the place to add one.
 
-use std::net::SocketAddr;
-
+use crate::address::PeerAddress;
 use crate::catalogue::{EventMeta, Field, FieldMeta, Level, Value, events};
 
 events! {
@@ -17,9 +16,9 @@ events! {
     ListenerOpened = "listener.opened", Notice, unaudited {
         /// The name of the listener.
         listener: String,
-        /// The address it listens on.
-        address: SocketAddr,
-        /// `tls` or `tcp`.
+        /// The address it listens on; `unix:` and the path of a Unix socket.
+        address: String,
+        /// `tls`, `tcp`, `wss`, `ws` or `unix`.
         protocol: String,
         /// `off`, `requested` or `required`: whether clients are asked for a certificate.
         client_auth: String,
@@ -29,8 +28,8 @@ events! {
     AnonymousListener = "listener.anonymous", Warning, audited {
         /// The name of the listener.
         listener: String,
-        /// The address it listens on.
-        address: SocketAddr,
+        /// The address it listens on; `unix:` and the path of a Unix socket.
+        address: String,
     }
 
     /// The broker was asked to stop and closes its connections.
@@ -58,8 +57,8 @@ events! {
         source: String,
         /// The client id.
         client_id: String,
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
         /// The name of the listener.
         listener: String,
         /// The protocol version: `3.1`, `3.1.1` or `5.0`.
@@ -80,8 +79,8 @@ events! {
         identity: String,
         /// The client id.
         client_id: String,
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
         /// Why the connection ended.
         reason: String,
         /// The MQTT 5.0 reason code that says the same, whichever version the client speaks.
@@ -90,8 +89,8 @@ events! {
 
     /// A connection was closed before its CONNECT was accepted: a limit, a time-out or malformed bytes.
     ConnectionRefused = "connection.refused", Info, unaudited {
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
         /// The name of the listener.
         listener: String,
         /// Which rule or limit refused it.
@@ -100,8 +99,8 @@ events! {
 
     /// A TLS handshake did not complete.
     TlsHandshakeFailed = "tls.handshake_failed", Info, unaudited {
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
         /// The name of the listener.
         listener: String,
         /// What went wrong.
@@ -114,8 +113,8 @@ events! {
         identity: Option<String>,
         /// The client id it sent.
         client_id: String,
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
         /// The name of the listener.
         listener: String,
         /// How it tried: `certificate`, `password` or `none`.
@@ -130,8 +129,8 @@ events! {
         identity: String,
         /// The client id.
         client_id: String,
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
         /// The topic of the message.
         topic: String,
         /// The rule that decided, with file and line.
@@ -154,8 +153,8 @@ events! {
         identity: String,
         /// The client id.
         client_id: String,
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
         /// The topic filter the client asked for.
         filter: String,
         /// The rule that decided, with file and line.
@@ -169,7 +168,7 @@ events! {
         /// The client id.
         client_id: String,
         /// The address of the peer; `0.0.0.0:0` when the client was gone already.
-        address: SocketAddr,
+        address: PeerAddress,
         /// The topic of the will.
         topic: String,
         /// The rule that decided, with file and line.
@@ -192,8 +191,8 @@ events! {
         identity: String,
         /// The client id.
         client_id: String,
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
         /// What was wrong.
         error: String,
         /// The MQTT 5.0 reason code for it.
@@ -207,9 +206,9 @@ events! {
         /// The client id.
         client_id: String,
         /// The address of the connection that is closed.
-        address: SocketAddr,
+        address: PeerAddress,
         /// The address of the connection that has the session now.
-        by: SocketAddr,
+        by: PeerAddress,
     }
 
     /// The session of an absent client has ended.
@@ -246,14 +245,24 @@ events! {
         cause: String,
     }
 
+    /// Messages of QoS 1 or 2 for a shared subscription were dropped; told when the total has doubled.
+    SharedMessagesDropped = "shared.dropped", Warning, unaudited {
+        /// The filter of the group, with `$share/GROUP/`.
+        filter: String,
+        /// How many the group has lost in all.
+        total: u64,
+        /// What dropped them.
+        cause: String,
+    }
+
     /// A client publishes faster than it may and is slowed down.
     PublishRateExceeded = "publish.rate_exceeded", Warning, unaudited {
         /// The identity of the client.
         identity: String,
         /// The client id.
         client_id: String,
-        /// The address of the peer.
-        address: SocketAddr,
+        /// The address of the peer; its credentials if it came by a Unix socket.
+        address: PeerAddress,
     }
 
     /// A file was read again and is in force.

@@ -80,6 +80,7 @@ fn write_text(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::PeerAddress;
     use crate::escape::VALUE_CHARS_MAX;
     use std::time::Duration;
 
@@ -95,7 +96,7 @@ mod tests {
             identity: "dev1".into(),
             source: "certificate".into(),
             client_id: client_id.into(),
-            address: "127.0.0.1:5000".parse().unwrap(),
+            address: PeerAddress::Ip("127.0.0.1:5000".parse().unwrap()),
             listener: "tls".into(),
             version: "5.0".into(),
             clean_start: true,

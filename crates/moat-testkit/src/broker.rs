@@ -1,7 +1,7 @@
 //! A broker in this process, on ports the kernel chose.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -44,7 +44,7 @@ pub struct Builder {
     users: Vec<(String, String)>,
 }
 
-/// A running broker with a plain and a TLS listener on loopback, and WebSocket over each.
+/// A running broker with a plain and a TLS listener on loopback, WebSocket over each, and a Unix socket.
 pub struct TestBroker {
     /// Where it listens without TLS.
     pub plain: SocketAddr,
@@ -54,6 +54,8 @@ pub struct TestBroker {
     pub ws: SocketAddr,
     /// Where it listens for WebSocket over TLS, at `/mqtt`.
     pub wss: SocketAddr,
+    /// The Unix socket it listens on.
+    pub unix: PathBuf,
     /// Issues the server's certificate, and those of clients.
     pub authority: Authority,
     /// Behind a lock so that threads of a test can share the broker.
@@ -73,6 +75,8 @@ pub enum Transport {
     Ws,
     /// WebSocket over TLS.
     Wss,
+    /// A Unix socket.
+    Unix,
 }
 
 impl Transport {
@@ -160,13 +164,15 @@ impl Builder {
         let authority = Authority::new("moat-testkit");
         let chain = Arc::new(self.chain(folder.path()));
         let files = tls_files(folder.path(), &authority);
+        let unix = folder.path().join("mqtt.sock");
         let listeners = vec![
             self.listener("plain", None, false),
             self.listener("tls", Some(&files), false),
             self.listener("ws", None, true),
             self.listener("wss", Some(&files), true),
+            self.unix_listener(&unix),
         ];
-        let address = |n: usize| listeners[n].sockets[0].1;
+        let address = |n: usize| listeners[n].sockets[0].ip().unwrap();
         let (plain, tls, ws, wss) = (address(0), address(1), address(2), address(3));
         let (sender, events) = EventSender::collect();
         let auth = AuthPool::start(Arc::clone(&chain), AUTH_WORKERS, AUTH_QUEUE_MAX).unwrap();
@@ -189,6 +195,7 @@ impl Builder {
             tls,
             ws,
             wss,
+            unix,
             authority,
             events: Mutex::new(events),
             broker,
@@ -210,16 +217,26 @@ impl Builder {
     }
 
     fn listener(&self, name: &str, files: Option<&TlsFiles>, is_websocket: bool) -> Bound {
+        let rules = self.rules(name, files, is_websocket);
+        bind(rules, &[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap()
+    }
+
+    fn unix_listener(&self, path: &Path) -> Bound {
+        let mut bound = bind(self.rules("unix", None, false), &[]).unwrap();
+        bound.add_unix(path, 0o600).unwrap();
+        bound
+    }
+
+    fn rules(&self, name: &str, files: Option<&TlsFiles>, is_websocket: bool) -> Listener {
         let rules = || Rules::new("/mqtt", &[], self.limits.packet.packet_bytes_max);
-        let listener = Listener {
+        Listener {
             name: name.into(),
             tls: files.map(|files| ArcSwap::from(load(files).unwrap().config)),
             websocket: is_websocket.then(|| Arc::new(rules())),
             anonymous: self.anonymous,
             client_id: self.client_id,
             identity_key: IdentityKey::CommonName,
-        };
-        bind(listener, &[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap()
+        }
     }
 }
 
@@ -254,6 +271,9 @@ impl TestBroker {
     /// A new connection without its WebSocket upgrade, if the transport has one.
     #[must_use]
     pub fn client_below(&self, transport: Transport) -> RawClient {
+        if transport == Transport::Unix {
+            return RawClient::connect_unix(&self.unix);
+        }
         let address = self.address(transport);
         if transport.is_tls() {
             RawClient::connect_tls(address, &self.tls_options()).unwrap()
@@ -262,7 +282,19 @@ impl TestBroker {
         }
     }
 
+    /// A new connection that has not said anything yet, not even in a TLS handshake.
+    #[must_use]
+    pub fn bare_client(&self, transport: Transport) -> RawClient {
+        match transport {
+            Transport::Unix => RawClient::connect_unix(&self.unix),
+            _ => RawClient::connect(self.address(transport)),
+        }
+    }
+
     /// Where it listens for a transport.
+    ///
+    /// # Panics
+    /// For a Unix socket, which has no such address.
     #[must_use]
     pub fn address(&self, transport: Transport) -> SocketAddr {
         match transport {
@@ -270,6 +302,7 @@ impl TestBroker {
             Transport::Tls => self.tls,
             Transport::Ws => self.ws,
             Transport::Wss => self.wss,
+            Transport::Unix => panic!("a Unix socket has a path: see `unix`"),
         }
     }
 
@@ -280,9 +313,13 @@ impl TestBroker {
         client
     }
 
-    /// A new connection whose receive buffer is small.
+    /// A new connection whose receive buffer is small. A Unix socket has none: what is sent waits at the sender, so
+    /// that its own buffer is what fills.
     #[must_use]
     pub fn client_with_receive_buffer(&self, transport: Transport, bytes: usize) -> RawClient {
+        if transport == Transport::Unix {
+            return RawClient::connect_unix(&self.unix);
+        }
         let address = self.address(transport);
         let client = if transport.is_tls() {
             RawClient::connect_tls_with_receive_buffer(address, &self.tls_options(), bytes).unwrap()

@@ -1,12 +1,15 @@
-//! A blocking client that sends any bytes, over TCP and TLS, and WebSocket over either.
+//! A blocking client that sends any bytes, over TCP, TLS, WebSocket over either, and Unix sockets.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moat_codec::{Framed, Limits, Packet, Version, frame};
+use moat_events::{PeerAddress, PeerCredentials};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -20,10 +23,62 @@ pub const DEADLINE: Duration = Duration::from_secs(15);
 /// Bytes one read takes at most.
 const READ_BYTES_MAX: usize = 64 << 10;
 
-/// A TCP socket that can be told to send each byte in a segment of its own.
+/// A stream of TCP or a Unix socket.
+#[derive(Debug)]
+enum Pipe {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Pipe {
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Pipe::Tcp(stream) => stream.shutdown(how),
+            Pipe::Unix(stream) => stream.shutdown(how),
+        }
+    }
+
+    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Pipe::Tcp(stream) => stream.set_read_timeout(Some(timeout)),
+            Pipe::Unix(stream) => stream.set_read_timeout(Some(timeout)),
+        }
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Pipe::Tcp(stream) => stream.read(buffer),
+            Pipe::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Pipe::Tcp(stream) => stream.write(bytes),
+            Pipe::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Pipe::Tcp(stream) => stream.write_vectored(slices),
+            Pipe::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A socket that can be told to send each byte in a segment of its own.
 #[derive(Debug)]
 pub struct Socket {
-    stream: TcpStream,
+    stream: Pipe,
     byte_by_byte: bool,
 }
 
@@ -95,7 +150,7 @@ impl RawClient {
     #[must_use]
     pub fn connect(address: SocketAddr) -> Self {
         Self::over(Stream::Plain(Socket {
-            stream: tcp(address, None),
+            stream: Pipe::Tcp(tcp(address, None)),
             byte_by_byte: false,
         }))
     }
@@ -104,7 +159,19 @@ impl RawClient {
     #[must_use]
     pub fn connect_with_receive_buffer(address: SocketAddr, bytes: usize) -> Self {
         Self::over(Stream::Plain(Socket {
-            stream: tcp(address, Some(bytes)),
+            stream: Pipe::Tcp(tcp(address, Some(bytes))),
+            byte_by_byte: false,
+        }))
+    }
+
+    /// Connects by a Unix socket and speaks 5.0.
+    #[must_use]
+    pub fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path)
+            .unwrap_or_else(|error| panic!("connecting to {}: {error}", path.display()));
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self::over(Stream::Plain(Socket {
+            stream: Pipe::Unix(stream),
             byte_by_byte: false,
         }))
     }
@@ -138,7 +205,7 @@ impl RawClient {
         let mut stream = StreamOwned::new(
             connection,
             Socket {
-                stream,
+                stream: Pipe::Tcp(stream),
                 byte_by_byte: options.byte_by_byte,
             },
         );
@@ -160,10 +227,17 @@ impl RawClient {
         }
     }
 
-    /// The client's own address.
+    /// The client's own address, as the broker sees it: by a Unix socket, this process.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.tcp().local_addr().unwrap()
+    pub fn address(&self) -> PeerAddress {
+        match self.pipe() {
+            Pipe::Tcp(stream) => stream.local_addr().unwrap().into(),
+            Pipe::Unix(_) => PeerAddress::Unix(PeerCredentials {
+                pid: std::process::id(),
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+            }),
+        }
     }
 
     /// Whether it speaks TLS.
@@ -320,12 +394,12 @@ impl RawClient {
             stream.conn.send_close_notify();
             stream.flush().unwrap();
         }
-        self.tcp().shutdown(Shutdown::Write).unwrap();
+        self.pipe().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Closes this side only (FIN), by TLS and WebSocket without a word.
     pub fn half_close_rudely(&mut self) {
-        self.tcp().shutdown(Shutdown::Write).unwrap();
+        self.pipe().shutdown(Shutdown::Write).unwrap();
     }
 
     /// How long an answer may take from now on.
@@ -333,7 +407,7 @@ impl RawClient {
         self.deadline = deadline;
     }
 
-    fn tcp(&self) -> &TcpStream {
+    fn pipe(&self) -> &Pipe {
         match &self.stream {
             Stream::Plain(socket) => &socket.stream,
             Stream::Tls(stream) => &stream.sock.stream,
@@ -345,7 +419,7 @@ impl RawClient {
         let left = until
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1));
-        self.tcp().set_read_timeout(Some(left)).unwrap();
+        self.pipe().set_read_timeout(left).unwrap();
         let mut buffer = [0; READ_BYTES_MAX];
         let read = match &mut self.stream {
             Stream::Plain(socket) => socket.read(&mut buffer),

@@ -1,7 +1,5 @@
 //! What `moat start` prints once it serves: where, with which trust, and what to type next.
 
-use std::net::SocketAddr;
-
 use moat_config::{ClientAuth, Listener, Protocol};
 use serde_json::{Value, json};
 
@@ -14,7 +12,7 @@ const VALUE_COLUMN: usize = 12;
 #[derive(Debug)]
 pub(crate) struct Banner {
     /// Each listener with the addresses it got.
-    pub(crate) listeners: Vec<(Listener, Vec<SocketAddr>)>,
+    pub(crate) listeners: Vec<(Listener, Vec<String>)>,
     /// The CA's fingerprint and file; `None` with `--dev`.
     pub(crate) ca: Option<(String, String)>,
     /// The data folder, and whether this start has made it.
@@ -107,8 +105,7 @@ impl Banner {
 }
 
 /// The addresses of a listener, and what it asks of those who come.
-fn described(listener: &Listener, addresses: &[SocketAddr]) -> String {
-    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+fn described(listener: &Listener, addresses: &[String]) -> String {
     let is_tls = listener.protocol.is_tls();
     let who = match (listener.anonymous, is_tls, listener.client_auth) {
         (true, ..) => "anybody, no identity needed",
@@ -121,6 +118,9 @@ fn described(listener: &Listener, addresses: &[SocketAddr]) -> String {
         Protocol::Tcp => "plain, without TLS",
         Protocol::Wss => "WebSocket over TLS",
         Protocol::Ws => "plain WebSocket, without TLS",
+        Protocol::Unix if listener.socket_mode.is_for_all() => "everybody on this machine",
+        Protocol::Unix if listener.socket_mode.is_for_group() => "its user and group",
+        Protocol::Unix => "its user",
     };
     format!("{} ({transport}; {who})", addresses.join(" and "))
 }
@@ -134,10 +134,7 @@ mod tests {
         Banner {
             listeners: vec![(
                 config.listeners[0].clone(),
-                vec![
-                    "[::]:8883".parse().unwrap(),
-                    "0.0.0.0:8883".parse().unwrap(),
-                ],
+                vec!["[::]:8883".into(), "0.0.0.0:8883".into()],
             )],
             ca: Some(("AB:CD".into(), "moat-data/pki/ca.crt".into())),
             data: "moat-data".into(),

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
-use moat_config::{Config, ConfigWarning, Listener, Shards};
+use moat_config::{Config, ConfigWarning, Listener, Protocol, Shards};
 
 use crate::cli::{BindAddress, StartArgs};
 use crate::data_folder::{self, DataPlace};
@@ -138,10 +138,15 @@ fn bind(listeners: &mut [Listener], addresses: &[BindAddress]) -> Result<(), Fai
     if addresses.is_empty() {
         return Ok(());
     }
-    let [listener] = listeners else {
+    // A Unix socket has no address.
+    let mut bound: Vec<&mut Listener> = listeners
+        .iter_mut()
+        .filter(|listener| listener.protocol != Protocol::Unix)
+        .collect();
+    let [listener] = bound.as_mut_slice() else {
         return Err(Failure::usage(format!(
-            "--bind is for a configuration with one listener, this one has {}; change their keys bind instead",
-            listeners.len()
+            "--bind is for a configuration with one listener on addresses, this one has {}; change their keys bind instead",
+            bound.len()
         )));
     };
     let port = listener

@@ -71,7 +71,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// What may not be linked into a crate that is without input, output and clock.
 const NO_IO_CRATES: &[&str] = &["moat-codec", "moat-core", "moat-policy", "moat-websocket"];
-const IO_DEPENDENCIES: &[&str] = &["tokio", "mio", "rustls", "socket2", "rustix", "serde_json"];
+const IO_DEPENDENCIES: &[&str] = &[
+    "tokio",
+    "mio",
+    "rustls",
+    "socket2",
+    "rustix",
+    "nix",
+    "serde_json",
+];
 
 /// What is wrong with the manifests.
 pub(super) fn check(files: &[SourceFile]) -> Vec<String> {

@@ -80,7 +80,7 @@ pub(crate) fn password_request(name: &str, password: &[u8]) -> ConnectRequest {
         username: Some(name.into()),
         password: Some(Password::new(password.to_vec())),
         certificate: None,
-        address: ([127, 0, 0, 1], 40_000).into(),
+        address: moat_events::PeerAddress::UNKNOWN,
         listener: Arc::from("tls"),
     }
 }

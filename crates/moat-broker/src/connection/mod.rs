@@ -3,17 +3,19 @@
 //! It moves between shards as a whole, once: from the shard that greeted it to its session's home.
 
 mod read;
+mod socket;
 mod write;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use moat_core::Time;
 use moat_core::session::{Opening, SessionIndex};
+use moat_events::PeerAddress;
 use moat_policy::Identity;
 use moat_websocket::WsLayer;
 
 pub use read::{Buffers, Discarded, Ended, Filled, READ_BYTES_MAX};
+pub use socket::Socket;
 pub use write::{Flushed, Wire};
 
 use crate::admission::Permit;
@@ -52,13 +54,13 @@ pub struct Asked {
 
 /// One connection.
 pub struct Connection {
-    socket: mio::net::TcpStream,
+    socket: Socket,
     /// The TLS layer; `None` on a plain listener.
     pub tls: Option<Box<TlsLayer>>,
     /// The WebSocket layer, above TLS if there is TLS; `None` where MQTT comes without.
     pub websocket: Option<Box<WsLayer>>,
-    /// The peer's address.
-    pub address: SocketAddr,
+    /// The peer's address; its credentials if it came by a Unix socket.
+    pub address: PeerAddress,
     /// Where it came in.
     pub listener: Arc<Listener>,
     /// Its place in the counts.
@@ -113,9 +115,9 @@ impl Connection {
     /// A connection just accepted.
     #[must_use]
     pub fn new(
-        socket: mio::net::TcpStream,
+        socket: Socket,
         tls: Option<Box<TlsLayer>>,
-        address: SocketAddr,
+        address: PeerAddress,
         listener: Arc<Listener>,
         permit: Permit,
         deadline: Time,
@@ -140,7 +142,7 @@ impl Connection {
     }
 
     /// The socket, to register it.
-    pub fn socket(&mut self) -> &mut mio::net::TcpStream {
+    pub fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 
 use moat_websocket::WsError;
 
-use super::Connection;
+use super::{Connection, Socket};
 use crate::tls::TlsError;
 
 /// Bytes one read takes at most; the budget of a turn.
@@ -89,7 +89,7 @@ impl Connection {
     /// Reads once, or goes on with what a layer left behind, and takes it through the layers.
     ///
     /// Edge-triggered rule: `ready.readable` falls only when the kernel said that there is no more:
-    /// by `WouldBlock`, or by a read shorter than asked, unless the peer has closed its side, whose
+    /// by `WouldBlock`, or by TCP with a read shorter than asked, unless the peer has closed its side, whose
     /// end-of-file must still be read and makes no further event.
     pub fn fill(&mut self, buffers: &mut Buffers) -> Filled {
         if self.ready.layer {
@@ -102,7 +102,9 @@ impl Connection {
         match self.socket.read(buffer) {
             Ok(0) => Filled::Ended(Ended::ByPeer),
             Ok(read) => {
-                if read < buffer.len() && !self.ready.read_closed {
+                // A Unix socket also stops short where a peer has attached descriptors or urgent bytes.
+                let says_empty = matches!(self.socket, Socket::Tcp(_));
+                if says_empty && read < buffer.len() && !self.ready.read_closed {
                     self.ready.readable = false;
                 }
                 if self.tls.is_none() && self.websocket.is_none() {

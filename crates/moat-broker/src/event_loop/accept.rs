@@ -3,15 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
 use moat_core::Time;
-use moat_events::Event;
+use moat_events::{Event, PeerAddress};
 
 use super::{EventLoop, LISTENERS};
-use crate::connection::Connection;
+use crate::connection::{Connection, Socket};
 use crate::inbox::Envelope;
-use crate::listener::{Bound, Listener};
+use crate::listener::{Bound, Listener, Listening};
 use crate::tls::TlsLayer;
 
 /// Connections accepted per listener and turn.
@@ -22,7 +21,7 @@ const REST_AFTER_ERROR_MILLIS: u64 = 100;
 
 /// A registered listening socket.
 pub(super) struct Accepting {
-    socket: mio::net::TcpListener,
+    socket: Listening,
     listener: Arc<Listener>,
     /// There may be connections to accept.
     pub(super) ready: bool,
@@ -34,10 +33,10 @@ pub(super) struct Accepting {
 pub(super) fn register(poll: &Poll, bound: Vec<Bound>) -> io::Result<Vec<Accepting>> {
     let mut accepting = Vec::new();
     for Bound { listener, sockets } in bound {
-        for (mut socket, _) in sockets {
+        for mut socket in sockets {
             let token = Token(LISTENERS - accepting.len());
             poll.registry()
-                .register(&mut socket, token, Interest::READABLE)?;
+                .register(socket.source(), token, Interest::READABLE)?;
             let listener = Arc::clone(&listener);
             accepting.push(Accepting {
                 socket,
@@ -86,10 +85,8 @@ impl EventLoop {
     fn rest(&mut self, n: usize, error: &io::Error) {
         let listener = &mut self.listeners[n];
         listener.resting_until = self.now.plus_millis(REST_AFTER_ERROR_MILLIS);
-        let address = listener
-            .socket
-            .local_addr()
-            .unwrap_or_else(|_| ([0, 0, 0, 0], 0).into());
+        let address = listener.socket.ip();
+        let address = address.map_or(PeerAddress::UNKNOWN, PeerAddress::Ip);
         self.fx.events.push(Event::ConnectionRefused {
             address,
             listener: listener.listener.name.to_string(),
@@ -97,9 +94,9 @@ impl EventLoop {
         });
     }
 
-    fn accepted(&mut self, n: usize, socket: TcpStream, address: std::net::SocketAddr) {
+    fn accepted(&mut self, n: usize, socket: Socket, address: PeerAddress) {
         let listener = Arc::clone(&self.listeners[n].listener);
-        let permit = match self.common.admission.admit(address.ip()) {
+        let permit = match self.common.admission.admit(address) {
             Ok(permit) => permit,
             Err(refused) => {
                 let (listener, reason) = (listener.name.to_string(), refused.reason().to_owned());
@@ -111,9 +108,6 @@ impl EventLoop {
                 return;
             }
         };
-        // Small answers must not wait for the peer's delayed acknowledgement; if the option cannot
-        // be set, the connection is already gone and its first read will say so.
-        let _gone = socket.set_nodelay(true);
         let tls = match &listener.tls {
             None => None,
             Some(config) => match TlsLayer::new(config.load_full()) {

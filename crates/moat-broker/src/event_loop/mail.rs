@@ -42,7 +42,7 @@ impl EventLoop {
     fn control(&mut self, control: Control) {
         match control {
             Control::SetPolicy(policy, done) => {
-                self.shard.set_policy(policy, &mut self.fx);
+                self.shard.set_policy(policy, self.now, &mut self.fx);
                 self.settle();
                 // Whoever asked may have stopped waiting.
                 let _nobody_waits = done.send(());

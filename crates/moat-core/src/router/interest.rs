@@ -60,6 +60,14 @@ struct Own {
     unconfirmed: u16,
 }
 
+/// What the confirmations of a ticket are for.
+enum Ticket {
+    /// All other shards have to apply this filter.
+    Filter(Box<str>),
+    /// One other shard has to answer.
+    Answer,
+}
+
 /// Whether every other shard already knows a filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Applied {
@@ -78,7 +86,7 @@ pub enum Applied {
 pub struct Interest {
     others: Trie<Wanted>,
     own: HashMap<Box<str>, Own, RandomState>,
-    tickets: HashMap<u64, Box<str>, RandomState>,
+    tickets: HashMap<u64, Ticket, RandomState>,
     last_ticket: u64,
     peers: u16,
 }
@@ -138,7 +146,7 @@ impl Interest {
         }
         self.last_ticket += 1;
         let ticket = self.last_ticket;
-        self.tickets.insert(ticket, filter.into());
+        self.tickets.insert(ticket, Ticket::Filter(filter.into()));
         self.own.insert(
             filter.into(),
             Own {
@@ -148,6 +156,13 @@ impl Interest {
             },
         );
         Applied::Pending { ticket, tell: true }
+    }
+
+    /// A ticket for the answer of one other shard.
+    pub fn expect_answer(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.tickets.insert(self.last_ticket, Ticket::Answer);
+        self.last_ticket
     }
 
     /// Where a filter stands that has a subscriber here already.
@@ -185,15 +200,13 @@ impl Interest {
 
     /// A shard has applied the filter of `ticket`. Returns whether it was the last to do so.
     pub fn confirm(&mut self, ticket: u64) -> bool {
-        let Some(filter) = self.tickets.get(&ticket) else {
-            return true;
-        };
-        let Some(own) = self.own.get_mut(filter) else {
-            return true;
-        };
-        own.unconfirmed = own.unconfirmed.saturating_sub(1);
-        if own.unconfirmed > 0 {
-            return false;
+        if let Some(Ticket::Filter(filter)) = self.tickets.get(&ticket)
+            && let Some(own) = self.own.get_mut(filter)
+        {
+            own.unconfirmed = own.unconfirmed.saturating_sub(1);
+            if own.unconfirmed > 0 {
+                return false;
+            }
         }
         self.tickets.remove(&ticket);
         true

@@ -2,8 +2,10 @@
 
 pub mod interest;
 pub mod retained;
+pub mod shared;
 pub mod trie;
 
 pub use interest::{Applied, Interest, ShardSet};
 pub use retained::{RetainRefusal, Retained};
+pub use shared::Shared;
 pub use trie::{Entry, Trie};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use moat_codec::{Ack, PacketId, PacketType, QoS};
 
 use super::inflight::{Parcel, Pending, SubscriptionIdList};
-use super::{Link, Outbound, Session};
+use super::{Link, Outbound, Session, Share};
 use crate::buffer_pool::BufferPool;
 use crate::limits::Limits;
 use crate::message::{FrameCache, Outgoing, Receiver};
@@ -21,6 +21,8 @@ pub struct Wish<'a> {
     pub retain: bool,
     /// Identifiers of all its subscriptions that matched.
     pub ids: &'a [NonZeroU32],
+    /// The group that dealt the message, for a shared subscription.
+    pub share: Option<&'a Arc<Share>>,
 }
 
 /// What became of a delivery.
@@ -101,6 +103,7 @@ impl Session {
             qos: qos.min(message.qos),
             retain: true,
             ids: id.map_or(SubscriptionIdList::None, SubscriptionIdList::One),
+            share: None,
             message,
         }));
         offered.saturating_sub(room) as u64
@@ -244,6 +247,7 @@ impl Link {
                 qos: parcel.qos,
                 retain: parcel.retain,
                 ids: parcel.ids.as_slice(),
+                share: None,
             };
             self.send_unacknowledged(&mut outgoing, wish, pool)
         };
@@ -309,5 +313,6 @@ fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>) -> Parcel {
         qos: wish.qos,
         retain: wish.retain,
         ids: SubscriptionIdList::new(wish.ids),
+        share: wish.share.cloned(),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use moat_codec::{PacketId, QoS};
 
+use super::share::Share;
 use crate::Message;
 
 /// Packet identifiers in use at once, from the oldest unacknowledged one to the newest, as a
@@ -58,6 +59,8 @@ pub struct Parcel {
     pub retain: bool,
     /// Identifiers of the subscriptions that matched.
     pub ids: SubscriptionIdList,
+    /// The group that dealt it, for a shared subscription.
+    pub share: Option<Arc<Share>>,
 }
 
 /// What the client still owes for one packet identifier.

@@ -1,8 +1,7 @@
 //! The connected half of a session. It ends with the connection.
 
-use core::net::SocketAddr;
-
 use moat_codec::{InboundAliases, Version};
+use moat_events::PeerAddress;
 
 use super::rate::PublishRate;
 use crate::{ConnId, Time};
@@ -15,7 +14,7 @@ pub struct Link {
     /// The driver's name for it.
     pub conn: ConnId,
     /// The peer's address, for the log.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// The protocol version that was agreed on.
     pub version: Version,
     /// Topic aliases the client has set up [MQTT-3.3.2-7].

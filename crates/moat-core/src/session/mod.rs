@@ -5,6 +5,7 @@ pub mod link;
 pub mod opening;
 pub mod outbound;
 pub mod rate;
+pub mod share;
 pub mod subscriptions;
 pub mod will;
 
@@ -19,6 +20,7 @@ pub use deliver::{Delivered, Wish};
 pub use link::Link;
 pub use opening::Opening;
 pub use outbound::Outbound;
+pub use share::{Membership, Memberships, Share};
 pub use subscriptions::{SessionIndex, Subscriber, Subscriptions};
 pub use will::Will;
 
@@ -34,6 +36,8 @@ pub struct Session {
     pub link: Option<Box<Link>>,
     /// Its filters.
     pub subscriptions: Subscriptions,
+    /// Its part in shared subscriptions; absent while it has none.
+    pub shares: Option<Box<Memberships>>,
     /// What it is owed; absent while that is nothing.
     pub outbound: Option<Box<Outbound>>,
     /// QoS 2 identifiers of the client that await PUBREL, sorted [MQTT-4.3.3-10].
@@ -68,6 +72,7 @@ impl Session {
             client_id,
             link: None,
             subscriptions: Subscriptions::default(),
+            shares: None,
             outbound: None,
             inbound: Vec::new(),
             will: None,

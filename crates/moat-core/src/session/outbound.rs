@@ -107,6 +107,33 @@ impl Outbound {
         (before - self.queue.len() - self.retained.len()) as u64
     }
 
+    /// Takes the waiting messages of shared subscriptions that `which` chooses, never sent so far.
+    pub fn take_dealt(&mut self, mut which: impl FnMut(&Parcel) -> bool) -> Vec<Parcel> {
+        let mut taken = Vec::new();
+        self.retain_queued(|parcel| {
+            let goes = parcel.share.is_some() && which(parcel);
+            if goes {
+                taken.push(parcel.clone());
+            }
+            !goes
+        });
+        taken
+    }
+
+    /// The QoS 1 messages of shared subscriptions that were sent and not acknowledged: when a
+    /// session ends they go to another member, and those of QoS 2 do not [MQTT-4.8.2-5].
+    #[must_use]
+    pub fn dealt_unacknowledged(&self) -> Vec<Parcel> {
+        let sent =
+            (0..self.inflight.span()).filter_map(|place| match self.inflight.at(place)?? {
+                (_, Pending::Acknowledgement(parcel)) => Some(parcel),
+                (_, Pending::Completion) => None,
+            });
+        sent.filter(|parcel| parcel.share.is_some() && parcel.qos == QoS::AtLeastOnce)
+            .cloned()
+            .collect()
+    }
+
     /// The connection is gone: QoS 0 messages go with it, and all that is under way has to be sent
     /// again on the next one [MQTT-4.4.0-1].
     pub fn connection_lost(&mut self) {

@@ -1,12 +1,11 @@
 //! A client has been authenticated: its session begins, goes on, or is refused.
 
-use core::net::SocketAddr;
 use std::sync::Arc;
 
 use moat_codec::{
     ConnAck, ConnAckProperties, Disconnect, InboundAliases, ReasonCode, Resolved, Version,
 };
-use moat_events::Event;
+use moat_events::{Event, PeerAddress};
 use moat_policy::{Identity, Subject};
 
 use super::Shard;
@@ -20,7 +19,7 @@ pub struct Arrival {
     /// The driver's name for it.
     pub conn: ConnId,
     /// The peer's address.
-    pub address: SocketAddr,
+    pub address: PeerAddress,
     /// The listener it came by.
     pub listener: Arc<str>,
     /// What TLS agreed on, for the log; `None` without TLS.
@@ -86,6 +85,7 @@ impl Shard {
                 .map_err(|reason| Refused::new(version, reason))?,
         };
         self.attach(at, arrival, resumed.is_some(), now, fx);
+        self.join_all(at, now, fx);
         self.pump(at, now, fx);
         Ok(at)
     }
@@ -268,7 +268,6 @@ fn connack<'a>(
             maximum_packet_size: Some(limits.packet.packet_bytes_max),
             assigned_client_id: opening.client_id_assigned.then_some(&*opening.client_id),
             topic_alias_maximum: Some(limits.topic_alias_max),
-            shared_subscription_available: Some(false),
             server_keep_alive_secs,
             ..ConnAckProperties::default()
         },

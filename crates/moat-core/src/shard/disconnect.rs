@@ -1,14 +1,12 @@
 //! The end of a connection, of a session, and the will that may follow.
 
-use core::net::SocketAddr;
-
 use moat_codec::{Disconnect, ReasonCode, Resolved};
-use moat_events::Event;
+use moat_events::{Event, PeerAddress};
 
 use super::Shard;
 use super::receive::{Next, Violation};
 use crate::effects::{Close, Effects};
-use crate::session::{Session, SessionIndex, Will};
+use crate::session::{Outbound, Session, SessionIndex, Will};
 use crate::time::Time;
 
 impl Shard {
@@ -78,6 +76,10 @@ impl Shard {
             return;
         };
         self.residents.pool.give(link.out);
+        self.away(at, now, fx);
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return;
+        };
         if let Some(outbound) = session.outbound.as_deref_mut() {
             outbound.connection_lost();
         }
@@ -112,9 +114,17 @@ impl Shard {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
-        for filter in session.subscriptions.take_all() {
-            self.forget_subscription(at, &filter, fx);
+        let filters = session.subscriptions.take_all();
+        let unacknowledged = session
+            .outbound
+            .as_deref()
+            .map(Outbound::dealt_unacknowledged)
+            .unwrap_or_default();
+        for filter in filters {
+            self.forget_subscription(at, &filter, now, fx);
         }
+        // Only now, so that they cannot be dealt to the session that ends.
+        self.return_all(unacknowledged, now, fx);
         self.residents.remove(at);
     }
 
@@ -159,7 +169,7 @@ impl Shard {
 
 fn will_denied(identity: String, client_id: String, will: &Will, rule: &str) -> Event {
     // The client is gone, so there is no address of its connection any more.
-    let address = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = PeerAddress::UNKNOWN;
     Event::WillDenied {
         identity,
         client_id,
@@ -172,7 +182,7 @@ fn will_denied(identity: String, client_id: String, will: &Will, rule: &str) -> 
 /// The event for the end of a connection.
 pub(super) fn disconnected(
     session: &Session,
-    address: SocketAddr,
+    address: PeerAddress,
     why: &str,
     reason: ReasonCode,
 ) -> Event {

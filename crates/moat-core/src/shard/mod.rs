@@ -7,12 +7,14 @@
 
 mod acknowledge;
 mod connect;
+mod delivery;
 mod disconnect;
 mod peer;
 mod policy;
 mod publish;
 mod receive;
 mod residents;
+mod share;
 mod subscribe;
 mod timers;
 mod topology;
@@ -29,6 +31,7 @@ pub use connect::{Arrival, Refused};
 pub use peer::{PeerMessage, SessionRef};
 pub use publish::VIA_OWNER_MAX;
 pub use receive::{Pause, Received, Then};
+pub use share::ShareMessage;
 pub use subscribe::{RetainedWish, WAITING_SUBSCRIBES_MAX};
 pub use topology::{SHARDS_MAX, ShardId, Topology};
 
@@ -36,7 +39,7 @@ use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::FrameCache;
-use crate::router::{Interest, Retained, retained::RetainedLimits};
+use crate::router::{Interest, Retained, Shared, retained::RetainedLimits};
 use crate::session::{Link, Session, SessionIndex};
 use crate::time::Time;
 
@@ -49,9 +52,10 @@ pub struct Shard {
     residents: residents::Residents,
     interest: Interest,
     retained: Retained,
+    shared: Shared,
     frames: FrameCache,
     timers: BinaryHeap<timers::Timer>,
-    waiting: HashMap<u64, Vec<subscribe::WaitingSubscribe>, RandomState>,
+    waiting: HashMap<u64, Vec<subscribe::Waiting>, RandomState>,
     retained_swept: Time,
 }
 
@@ -62,6 +66,10 @@ pub struct Sizes {
     pub sessions: usize,
     /// Subscriptions.
     pub subscriptions: usize,
+    /// Groups of shared subscriptions owned here.
+    pub shared_groups: usize,
+    /// Messages that wait in them for a member.
+    pub shared_waiting: usize,
     /// Retained messages owned here.
     pub retained_messages: usize,
 }
@@ -79,6 +87,7 @@ impl Shard {
             residents: residents::Residents::default(),
             interest,
             retained: Retained::default(),
+            shared: Shared::default(),
             frames: FrameCache::default(),
             timers: BinaryHeap::new(),
             waiting: HashMap::default(),
@@ -136,6 +145,8 @@ impl Shard {
         Sizes {
             sessions: self.residents.sessions.len(),
             subscriptions: self.residents.subscriptions.len(),
+            shared_groups: self.shared.len(),
+            shared_waiting: self.shared.waiting(),
             retained_messages: self.retained.len(),
         }
     }
@@ -143,6 +154,7 @@ impl Shard {
     /// The out-buffer of `at` has drained: sends what waited for room, which makes it dirty again.
     pub fn flushed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         self.pump(at, now, fx);
+        self.report_credit(at, now, fx);
     }
 
     /// Sends what a session is owed and marks its connection dirty if there is something to flush.

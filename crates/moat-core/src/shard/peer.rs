@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::publish::retain_refused;
+use super::share::ShareMessage;
 use super::subscribe::RetainedWish;
 use super::{Shard, ShardId};
 use crate::effects::Effects;
@@ -50,6 +51,13 @@ pub enum PeerMessage {
         /// What the confirmation carries; `None` takes the interest back.
         ticket: Option<u64>,
     },
+    /// About a group of a shared subscription.
+    Share {
+        /// Its filter, `$share/GROUP/` included.
+        filter: Arc<str>,
+        /// What there is to say.
+        what: ShareMessage,
+    },
     /// The interest of this ticket has been applied.
     InterestApplied {
         /// The ticket.
@@ -81,9 +89,9 @@ impl Shard {
                 let is_publisher = from.shard == self.id
                     && self.residents.same(from.session, from.generation).is_some();
                 let publisher = is_publisher.then_some(from.session);
-                let mut outgoing = Outgoing::of_message(&message, &mut self.frames, now);
-                self.residents
-                    .fan_out(&mut outgoing, publisher, &self.policy, &self.limits, fx);
+                let (mut delivery, frames, _) = self.delivery();
+                let mut outgoing = Outgoing::of_message(&message, frames, now);
+                delivery.deliver(&mut outgoing, publisher, fx);
             }
             PeerMessage::ViaOwner { message, from } => self.as_owner(&message, from, now, fx),
             PeerMessage::OwnerDone { session } => self.owner_done(from, session),
@@ -93,6 +101,7 @@ impl Shard {
                     fx.tell(from, PeerMessage::InterestApplied { ticket });
                 }
             }
+            PeerMessage::Share { filter, what } => self.on_share(from, &filter, what, now, fx),
             PeerMessage::InterestApplied { ticket } => {
                 if self.interest.confirm(ticket) {
                     self.ticket_confirmed(ticket, now, fx);
@@ -129,9 +138,9 @@ impl Shard {
                 },
             );
         }
-        let mut outgoing = Outgoing::of_message(message, &mut self.frames, now);
-        self.residents
-            .fan_out(&mut outgoing, None, &self.policy, &self.limits, fx);
+        let (mut delivery, frames, _) = self.delivery();
+        let mut outgoing = Outgoing::of_message(message, frames, now);
+        delivery.deliver(&mut outgoing, None, fx);
         fx.tell_last(from.shard, PeerMessage::OwnerDone { session: from });
     }
 

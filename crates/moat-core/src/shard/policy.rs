@@ -8,11 +8,12 @@ use moat_policy::Snapshot;
 use super::{Shard, residents};
 use crate::effects::Effects;
 use crate::session::SessionIndex;
+use crate::time::Time;
 
 impl Shard {
     /// Judges by `policy` from now on, and re-judges the subscriptions and queued messages of every
     /// session. Wills are judged when they are published.
-    pub fn set_policy(&mut self, policy: Arc<Snapshot>, fx: &mut Effects) {
+    pub fn set_policy(&mut self, policy: Arc<Snapshot>, now: Time, fx: &mut Effects) {
         self.policy = policy;
         let all: Vec<SessionIndex> = self
             .residents
@@ -21,15 +22,15 @@ impl Shard {
             .map(|(at, _)| SessionIndex(u32::try_from(at).unwrap_or(u32::MAX)))
             .collect();
         for at in all {
-            self.re_judge(at, fx);
+            self.re_judge(at, now, fx);
         }
     }
 
-    fn re_judge(&mut self, at: SessionIndex, fx: &mut Effects) {
+    fn re_judge(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         let policy = Arc::clone(&self.policy);
-        let (lost, unqueued) = self.residents.no_longer_allowed(at, &policy, &self.limits);
-        for (filter, rule) in lost {
-            self.remove_subscription(at, &filter, fx);
+        let rejudged = self.residents.no_longer_allowed(at, &policy, &self.limits);
+        for (filter, rule) in rejudged.lost {
+            self.remove_subscription(at, &filter, now, fx);
             let Some(session) = self.session(at) else {
                 return;
             };
@@ -40,6 +41,11 @@ impl Shard {
                 rule,
             });
         }
+        // Another member may have what this one may no longer.
+        self.return_all(rejudged.unqueued_dealt, now, fx);
+        // The owners of its groups judge each message for it, or no longer do.
+        self.join_all(at, now, fx);
+        let unqueued = rejudged.unqueued;
         if unqueued == 0 {
             return;
         }

@@ -250,16 +250,15 @@ impl Shard {
             }
         }
         let limits = self.retained_limits();
-        let mut outgoing = Outgoing::of_packet(publish, &publisher, &mut self.frames, now);
+        let (mut delivery, frames, retained) = self.delivery();
+        let mut outgoing = Outgoing::of_packet(publish, &publisher, frames, now);
         if retain {
-            let refusal = self.retained.set(&outgoing.shared(), &limits).err();
+            let refusal = retained.set(&outgoing.shared(), &limits).err();
             if let Some(refusal) = refusal {
                 fx.events.push(retain_refused(&publisher, topic, refusal));
             }
         }
-        let here = self
-            .residents
-            .fan_out(&mut outgoing, Some(at), &self.policy, &self.limits, fx);
+        let here = delivery.deliver(&mut outgoing, Some(at), fx);
         for shard in wanting.iter() {
             fx.tell(
                 shard,

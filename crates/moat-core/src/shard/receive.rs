@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use moat_codec::{DecodeError, Disconnect, Framed, Packet, PacketType, ReasonCode, frame};
-use moat_events::Event;
+use moat_events::{Event, PeerAddress};
 
 use super::Shard;
 use crate::effects::{Close, Effects};
@@ -169,7 +169,7 @@ impl Shard {
             Packet::PubRel(ack) => self.on_pubrel(at, &ack, fx),
             Packet::PubComp(ack) => self.on_pubcomp(at, &ack, now, fx),
             Packet::Subscribe(subscribe) => self.on_subscribe(at, &subscribe, now, fx),
-            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, fx),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, now, fx),
             Packet::PingReq => {
                 self.say(at, fx, |version, out| {
                     // [MQTT-3.12.4-1]; two bytes cannot fail to encode.
@@ -251,7 +251,7 @@ impl Shard {
     }
 }
 
-fn link_address(session: &crate::session::Session) -> core::net::SocketAddr {
-    let unknown = core::net::SocketAddr::from(([0, 0, 0, 0], 0));
-    session.link.as_ref().map_or(unknown, |link| link.address)
+fn link_address(session: &crate::session::Session) -> PeerAddress {
+    let link = session.link.as_ref();
+    link.map_or(PeerAddress::UNKNOWN, |link| link.address)
 }

@@ -15,7 +15,31 @@ use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{Message, Outgoing};
 use crate::router::Trie;
+use crate::session::inflight::Parcel;
 use crate::session::{Delivered, Session, SessionIndex, Subscriber, Wish};
+use crate::shard::SessionRef;
+
+/// What a session did with a message that was dealt to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Dealt {
+    /// It has it.
+    Taken,
+    /// Its client does not read, and a QoS 0 message must not be lost to that.
+    Congested,
+    /// It is offline, has left the group, or is no more.
+    Gone,
+}
+
+/// What a session loses to a new policy.
+#[derive(Default)]
+pub(super) struct Rejudged {
+    /// Filters it may no longer have, each with the rule that says so.
+    pub(super) lost: Vec<(Box<str>, String)>,
+    /// Queued messages that were dropped.
+    pub(super) unqueued: u64,
+    /// Queued messages of shared subscriptions, for another member.
+    pub(super) unqueued_dealt: Vec<Parcel>,
+}
 
 /// One session's wish, gathered over all of its subscriptions that match.
 struct Target {
@@ -178,36 +202,54 @@ impl Residents {
         let Some(session) = self.sessions.get_mut(target.session.get()) else {
             return;
         };
-        let silent = session
-            .link
-            .as_ref()
-            .is_some_and(|link| link.out.is_empty());
         let wish = Wish {
             qos: target.qos,
             retain: target.retain,
             ids: &target.ids,
+            share: None,
         };
-        match session.deliver(message, wish, limits, &mut self.pool) {
-            Delivered::Sent => {
-                self.counters.messages_sent_total += 1;
-                if let (true, Some(link)) = (silent, session.link.as_ref()) {
-                    fx.dirty.push(link.conn);
-                }
-            }
-            Delivered::Queued => {}
-            Delivered::Dropped => {
-                self.counters.messages_dropped_total += 1;
-                if target.qos != QoS::AtMostOnce {
-                    session.dropped += 1;
-                    // An absent client's full queue must not flood the log: 1, 2, 4, 8 …
-                    if session.dropped.is_power_of_two() {
-                        let since_last = session.dropped - session.dropped / 2;
-                        let cause = "queue full or packet too large";
-                        fx.events.push(dropped(session, since_last, cause));
-                    }
-                }
-            }
+        let (counters, pool) = (&mut self.counters, &mut self.pool);
+        hand_over(session, message, wish, counters, pool, limits, fx);
+    }
+
+    /// Delivers a message that the owner of a group dealt to one of these sessions.
+    pub(super) fn deliver_dealt(
+        &mut self,
+        to: SessionRef,
+        filter: &str,
+        epoch: u32,
+        message: &mut Outgoing<'_>,
+        limits: &Limits,
+        fx: &mut Effects,
+    ) -> Dealt {
+        let Some(session) = self
+            .sessions
+            .get_mut(to.session.get())
+            .filter(|session| session.generation == to.generation)
+        else {
+            return Dealt::Gone;
+        };
+        let member = session.shares.as_mut().and_then(|shares| shares.of(filter));
+        let (Some(member), Some(link)) = (member, session.link.as_deref()) else {
+            return Dealt::Gone;
+        };
+        let qos = message.qos.min(member.options.qos);
+        if qos != QoS::AtMostOnce {
+            member.dealt(epoch);
+        } else if link.out.len() >= limits.out_buffer_bytes_max {
+            member.is_congested = true;
+            return Dealt::Congested;
         }
+        let (share, id) = (Arc::clone(member.share()), member.id);
+        let wish = Wish {
+            qos,
+            retain: member.options.retain_as_published && message.retain,
+            ids: id.as_slice(),
+            share: Some(&share),
+        };
+        let (counters, pool) = (&mut self.counters, &mut self.pool);
+        hand_over(session, message, wish, counters, pool, limits, fx);
+        Dealt::Taken
     }
 
     /// Those of the retained messages found for a subscription that its session may receive. All of
@@ -230,17 +272,17 @@ impl Residents {
     }
 
     /// Re-judges what a session holds by a new policy: subscriptions that go or are judged in another
-    /// way from now on, and queued messages. Returns the filters it may no longer have, each with the rule that says so.
+    /// way from now on, and queued messages.
     pub(super) fn no_longer_allowed(
         &mut self,
         at: SessionIndex,
         policy: &Snapshot,
         limits: &Limits,
-    ) -> (Vec<(Box<str>, String)>, u64) {
+    ) -> Rejudged {
+        let mut rejudged = Rejudged::default();
         let Some(session) = self.sessions.get_mut(at.get()) else {
-            return (Vec::new(), 0);
+            return rejudged;
         };
-        let mut lost = Vec::new();
         for filter in session.subscriptions.iter() {
             let verdict = moat_codec::TopicFilter::new(filter, &limits.packet)
                 .map_err(|error| error.to_string())
@@ -251,9 +293,12 @@ impl Residents {
                         .map_err(|denied| denied.rule.to_string())
                 });
             match verdict {
-                Err(rule) => lost.push((filter.into(), rule)),
+                Err(rule) => rejudged.lost.push((filter.into(), rule)),
                 Ok(judged_at_delivery) => {
-                    if let Some(subscriber) = self.subscriptions.get_mut(filter, &at) {
+                    let shares = session.shares.as_mut();
+                    if let Some(member) = shares.and_then(|shares| shares.of(filter)) {
+                        member.judged_at_delivery = judged_at_delivery;
+                    } else if let Some(subscriber) = self.subscriptions.get_mut(filter, &at) {
                         subscriber.judged_at_delivery = judged_at_delivery;
                     }
                 }
@@ -263,13 +308,52 @@ impl Residents {
             identity: &session.identity,
             client_id: &session.client_id,
         };
-        let unqueued = session.outbound.as_mut().map_or(0, |outbound| {
-            outbound.retain_queued(|parcel| {
-                TopicName::new(parcel.message.topic(), &limits.packet)
-                    .is_ok_and(|topic| policy.may_receive(subject, topic))
-            })
-        });
-        (lost, unqueued)
+        let may_have = |parcel: &Parcel| {
+            TopicName::new(parcel.message.topic(), &limits.packet)
+                .is_ok_and(|topic| policy.may_receive(subject, topic))
+        };
+        if let Some(outbound) = session.outbound.as_deref_mut() {
+            rejudged.unqueued_dealt = outbound.take_dealt(|parcel| !may_have(parcel));
+            rejudged.unqueued = outbound.retain_queued(may_have);
+        }
+        rejudged
+    }
+}
+
+/// Delivers to one session and counts what became of it.
+fn hand_over(
+    session: &mut Session,
+    message: &mut Outgoing<'_>,
+    wish: Wish<'_>,
+    counters: &mut Counters,
+    pool: &mut BufferPool,
+    limits: &Limits,
+    fx: &mut Effects,
+) {
+    let silent = session
+        .link
+        .as_ref()
+        .is_some_and(|link| link.out.is_empty());
+    match session.deliver(message, wish, limits, pool) {
+        Delivered::Sent => {
+            counters.messages_sent_total += 1;
+            if let (true, Some(link)) = (silent, session.link.as_ref()) {
+                fx.dirty.push(link.conn);
+            }
+        }
+        Delivered::Queued => {}
+        Delivered::Dropped => {
+            counters.messages_dropped_total += 1;
+            if wish.qos != QoS::AtMostOnce {
+                session.dropped += 1;
+                // An absent client's full queue must not flood the log: 1, 2, 4, 8 …
+                if session.dropped.is_power_of_two() {
+                    let since_last = session.dropped - session.dropped / 2;
+                    let cause = "queue full or packet too large";
+                    fx.events.push(dropped(session, since_last, cause));
+                }
+            }
+        }
     }
 }
 

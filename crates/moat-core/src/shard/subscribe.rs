@@ -8,7 +8,7 @@ use moat_events::Event;
 use moat_policy::Denied;
 
 use super::receive::{Next, Pause, Violation};
-use super::{PeerMessage, SessionRef, Shard, residents};
+use super::{PeerMessage, SessionRef, Shard, ShardId, residents};
 use crate::effects::{ConnId, Effects};
 use crate::message::Message;
 use crate::router::Applied;
@@ -34,6 +34,19 @@ struct Grant {
     packet_id: moat_codec::PacketId,
     reasons: Vec<ReasonCode>,
     retained: Vec<RetainedWish>,
+}
+
+/// What waits for the confirmations of a ticket.
+pub(super) enum Waiting {
+    /// A SUBSCRIBE of this shard's own.
+    Subscribe(WaitingSubscribe),
+    /// Another shard's member of a group that this shard deals for.
+    Join {
+        /// The member's home.
+        home: ShardId,
+        /// What the confirmation to it carries.
+        ticket: u64,
+    },
 }
 
 /// A SUBSCRIBE that waits until other shards have applied its filters.
@@ -75,6 +88,7 @@ impl Shard {
                 subscribe.subscription_id,
                 &mut grant,
                 &mut tickets,
+                now,
                 fx,
             );
             if reason.is_error() && version == Version::V31 {
@@ -93,6 +107,10 @@ impl Shard {
         Ok(Next::Continue)
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one filter of a packet and where its answer goes"
+    )]
     fn subscribe_one(
         &mut self,
         at: SessionIndex,
@@ -100,12 +118,10 @@ impl Shard {
         id: Option<NonZeroU32>,
         grant: &mut Grant,
         tickets: &mut Vec<u64>,
+        now: Time,
         fx: &mut Effects,
     ) -> ReasonCode {
         let filter = subscription.filter;
-        if filter.shared().is_some() {
-            return ReasonCode::SharedSubscriptionsNotSupported;
-        }
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return ReasonCode::UnspecifiedError;
         };
@@ -121,10 +137,23 @@ impl Shard {
         if !existed && session.subscriptions.len() >= self.limits.subscriptions_per_session_max {
             return ReasonCode::QuotaExceeded;
         }
+        let judged_at_delivery = allowed.judged_at_delivery();
+        if subscription.filter.shared().is_some() {
+            // What is retained is not for a group (4.8.2).
+            tickets.extend(self.subscribe_shared(
+                at,
+                subscription,
+                id,
+                judged_at_delivery,
+                now,
+                fx,
+            ));
+            return granted(subscription.options.qos);
+        }
         session.subscriptions.insert(filter);
         self.residents.subscriptions.insert(
             filter,
-            Subscriber::new(at, subscription.options, id, allowed.judged_at_delivery()),
+            Subscriber::new(at, subscription.options, id, judged_at_delivery),
         );
         tickets.extend(self.announce(filter, existed, fx));
         if wants_retained(subscription.options.retain_handling, existed) {
@@ -138,7 +167,12 @@ impl Shard {
     }
 
     /// Makes the other shards know that this one wants `filter`. Returns the ticket to wait for.
-    fn announce(&mut self, filter: &str, existed: bool, fx: &mut Effects) -> Option<u64> {
+    pub(super) fn announce(
+        &mut self,
+        filter: &str,
+        existed: bool,
+        fx: &mut Effects,
+    ) -> Option<u64> {
         let applied = if existed {
             self.interest.status(filter)
         } else {
@@ -199,17 +233,24 @@ impl Shard {
         self.waiting
             .entry(ticket)
             .or_default()
-            .push(WaitingSubscribe {
+            .push(Waiting::Subscribe(WaitingSubscribe {
                 session,
                 conn,
                 grant,
                 tickets,
-            });
+            }));
     }
 
     /// Every shard has applied the filter of `ticket`.
     pub(super) fn ticket_confirmed(&mut self, ticket: u64, now: Time, fx: &mut Effects) {
-        for mut waiting in self.waiting.remove(&ticket).unwrap_or_default() {
+        for waiting in self.waiting.remove(&ticket).unwrap_or_default() {
+            let mut waiting = match waiting {
+                Waiting::Subscribe(waiting) => waiting,
+                Waiting::Join { home, ticket } => {
+                    fx.tell(home, PeerMessage::InterestApplied { ticket });
+                    continue;
+                }
+            };
             let unconfirmed = loop {
                 match waiting.tickets.pop() {
                     Some(next) if self.interest.is_pending(next) => break Some(next),
@@ -218,6 +259,7 @@ impl Shard {
                 }
             };
             if let Some(next) = unconfirmed {
+                let waiting = Waiting::Subscribe(waiting);
                 self.waiting.entry(next).or_default().push(waiting);
                 continue;
             }

@@ -5,7 +5,9 @@ use moat_codec::{ReasonCode, UnsubAck, Unsubscribe};
 use super::receive::{Next, Violation};
 use super::{PeerMessage, Shard};
 use crate::effects::Effects;
+use crate::router::shared::is_shared;
 use crate::session::SessionIndex;
+use crate::time::Time;
 
 impl Shard {
     /// Handles an UNSUBSCRIBE [MQTT-3.10.4-1], [MQTT-3.10.4-4].
@@ -13,11 +15,12 @@ impl Shard {
         &mut self,
         at: SessionIndex,
         unsubscribe: &Unsubscribe<'_>,
+        now: Time,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
         let mut reasons = Vec::new();
         for filter in unsubscribe.filters() {
-            let existed = self.remove_subscription(at, filter.as_str(), fx);
+            let existed = self.remove_subscription(at, filter.as_str(), now, fx);
             let reason = if existed {
                 ReasonCode::Success
             } else {
@@ -38,6 +41,7 @@ impl Shard {
         &mut self,
         at: SessionIndex,
         filter: &str,
+        now: Time,
         fx: &mut Effects,
     ) -> bool {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
@@ -46,13 +50,28 @@ impl Shard {
         if !session.subscriptions.remove(filter) {
             return false;
         }
-        self.forget_subscription(at, filter, fx);
+        self.forget_subscription(at, filter, now, fx);
         true
     }
 
     /// Takes one filter from the routing, when the session no longer has it.
-    pub(super) fn forget_subscription(&mut self, at: SessionIndex, filter: &str, fx: &mut Effects) {
-        self.residents.subscriptions.remove(filter, &at);
+    pub(super) fn forget_subscription(
+        &mut self,
+        at: SessionIndex,
+        filter: &str,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        if is_shared(filter) {
+            self.leave(at, filter, now, fx);
+        } else {
+            self.residents.subscriptions.remove(filter, &at);
+            self.take_back_interest(filter, fx);
+        }
+    }
+
+    /// One reason less for this shard to be told about `filter`.
+    pub(super) fn take_back_interest(&mut self, filter: &str, fx: &mut Effects) {
         if self.interest.remove(filter) {
             for shard in self.topology.shards().filter(|shard| *shard != self.id) {
                 fx.tell(

@@ -17,7 +17,7 @@ fn connack_names_the_limits_of_the_server() {
     assert_eq!(granted.receive_maximum, Some(20));
     assert_eq!(granted.maximum_packet_size, Some(1 << 20));
     assert_eq!(granted.topic_alias_maximum, Some(10));
-    assert_eq!(granted.shared_subscription_available, Some(false));
+    assert_eq!(granted.shared_subscription_available, None);
     assert_eq!(granted.assigned_client_id, None);
     assert_eq!(granted.session_expiry_secs, None);
 }

@@ -246,7 +246,7 @@ impl World {
         self.wires.push(Wire::default());
         let arrival = Arrival {
             conn,
-            address: SocketAddr::from(([127, 0, 0, 1], 1000 + conn.slot as u16)),
+            address: SocketAddr::from(([127, 0, 0, 1], 1000 + conn.slot as u16)).into(),
             listener: "test".into(),
             tls: None,
             opening,
@@ -720,7 +720,7 @@ impl World {
 
     pub(crate) fn set_policy(&mut self, policy: &Arc<Snapshot>) {
         for (shard, fx) in self.shards.iter_mut().zip(&mut self.fx) {
-            shard.set_policy(Arc::clone(policy), fx);
+            shard.set_policy(Arc::clone(policy), self.now, fx);
         }
         self.after_step();
     }

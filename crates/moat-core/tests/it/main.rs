@@ -29,6 +29,7 @@ mod retained;
 mod routing_model;
 mod schedule;
 mod session_model;
+mod shared;
 mod subscribe;
 mod takeover;
 mod two_shards;

@@ -46,12 +46,6 @@ fn state_after(row: &Row) -> State {
         Packet::Publish(p) if p.subscription_ids.iter().next().is_some() => {
             State::Violation(ReasonCode::ProtocolError)
         }
-        // 3.1 cannot be told that a subscription was refused.
-        Packet::Subscribe(s)
-            if row.version == V31 && s.filters().any(|f| f.filter.shared().is_some()) =>
-        {
-            State::Violation(ReasonCode::SharedSubscriptionsNotSupported)
-        }
         _ => State::Open,
     }
 }

@@ -254,6 +254,7 @@ fn parcel() -> Parcel {
         qos: QoS::AtLeastOnce,
         retain: false,
         ids: SubscriptionIdList::None,
+        share: None,
     }
 }
 

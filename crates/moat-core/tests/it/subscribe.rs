@@ -143,28 +143,13 @@ fn mqtt5_3_10_4_2__what_was_sent_before_an_unsubscribe_is_completed() {
 }
 
 #[test]
-fn shared_subscriptions_are_refused() {
-    for (version, reason) in [
-        (V5, ReasonCode::SharedSubscriptionsNotSupported),
-        (V311, ReasonCode::UnspecifiedError),
-    ] {
-        let mut world = World::new(limits());
-        let client = world.client(version, "client");
-        assert_eq!(world.subscribe(client, "$share/g/t", 1), reason);
-        assert_eq!(world.shards[0].sizes().subscriptions, 0);
-    }
-}
-
-#[test]
 fn a_refused_filter_does_not_keep_the_others_from_being_granted() {
-    let mut world = World::new(limits());
+    let policy = policy_denying(r#""subscribe""#, "secret/#");
+    let mut world = World::with(1, limits(), policy);
     let client = world.client(V5, "client");
-    let filters = [("$share/g/t", options(1)), ("t", options(1))];
+    let filters = [("secret/t", options(1)), ("t", options(1))];
     let id = world.send_subscribe(client, &filters, None);
-    let codes = vec![
-        ReasonCode::SharedSubscriptionsNotSupported,
-        ReasonCode::GrantedQoS1,
-    ];
+    let codes = vec![ReasonCode::NotAuthorized, ReasonCode::GrantedQoS1];
     assert_eq!(world.read(client), [Got::SubAck(id, codes)]);
 }
 

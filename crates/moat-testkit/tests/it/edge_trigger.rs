@@ -97,7 +97,7 @@ fn a_session_byte_by_byte(transport: Transport, shards: usize) {
 fn a_session_in_segments_of_one_byte(transport: Transport, shards: usize) {
     let broker = TestBroker::builder().shards(shards).start();
     let mut client = match transport {
-        Transport::Plain | Transport::Ws => broker.client(transport),
+        Transport::Plain | Transport::Ws | Transport::Unix => broker.client(transport),
         Transport::Tls | Transport::Wss => {
             let options = TlsOptions {
                 byte_by_byte: true,

@@ -55,7 +55,7 @@ fn a_silent_connection_is_closed_after_the_timeout(transport: Transport, shards:
         .connect_timeout_secs(1)
         .start();
     // By TLS, one without and one with a handshake.
-    let mut silent = RawClient::connect(broker.address(transport));
+    let mut silent = broker.bare_client(transport);
     let mut greeted = broker.client(transport);
     assert!(silent.read_to_end().is_empty());
     greeted.expect_closed();

@@ -1,11 +1,11 @@
-//! The packet plane as its clients see it: bytes over TCP and TLS, with one shard and with two.
+//! The packet plane as its clients see it: bytes over every transport, with one shard and with two.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a panic is how a test fails"
 )]
 
-/// Runs each check over TCP and TLS, with one shard and with two, as four tests of their own.
+/// Runs each check over every transport, with one shard and with two, each as a test of its own.
 macro_rules! everywhere {
     ($($check:ident),* $(,)?) => {$(
         mod $check {
@@ -50,6 +50,16 @@ macro_rules! everywhere {
             fn over_wss_with_two_shards() {
                 super::$check(Transport::Wss, 2);
             }
+
+            #[test]
+            fn over_unix_with_one_shard() {
+                super::$check(Transport::Unix, 1);
+            }
+
+            #[test]
+            fn over_unix_with_two_shards() {
+                super::$check(Transport::Unix, 2);
+            }
         }
     )*};
 }
@@ -57,4 +67,5 @@ macro_rules! everywhere {
 mod edge_trigger;
 mod hostile;
 mod session_over_wire;
+mod unix;
 mod websocket;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use moat_auth::Authenticator;
 use moat_auth::file::{Config as UsersConfig, FileBackend};
 use moat_broker::tls::TlsConfigError;
-use moat_config::Config;
+use moat_config::{Config, Protocol};
 use moat_pki::Authority;
 use serde_json::json;
 
@@ -89,9 +89,34 @@ fn files(config: &Config, data: &Path, findings: &mut Findings) {
     }
     findings.take(opened, |users| format!("users: {}", users.users()));
     authority(data, findings);
+    for listener in &config.listeners {
+        findings.good.push(exposed(listener));
+    }
     for listener in config.listeners.iter().filter(|listener| is_tls(listener)) {
         certificate(listener, config, data, findings);
     }
+}
+
+/// Who can connect to a listener.
+fn exposed(listener: &moat_config::Listener) -> String {
+    let (name, mode) = (&listener.name, listener.socket_mode);
+    let Some(socket) = (listener.protocol == Protocol::Unix)
+        .then_some(listener.socket.as_ref())
+        .flatten()
+    else {
+        let addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
+        let addresses = addresses.join(" and ");
+        return format!("listener \"{name}\": {} on {addresses}", listener.protocol);
+    };
+    let who = match (mode.is_for_all(), mode.is_for_group()) {
+        (true, _) => "every user of this machine",
+        (false, true) => "the user and the group the broker runs as",
+        (false, false) => "the user the broker runs as",
+    };
+    format!(
+        "listener \"{name}\": unix:{}, mode {mode}: {who} can connect",
+        socket.display()
+    )
 }
 
 fn authority(data: &Path, findings: &mut Findings) {

@@ -1,10 +1,9 @@
 //! `moat start`: the wiring diagram of the broker. Each step ends with one clear error or hands its result on.
 //!
 //! Read configuration, lock the data folder, make its files, read certificates, policy and users, bind, give up
-//! rights, and only then start threads: the log, the password workers, the packet threads, the service plane.
+//! rights, make Unix sockets, and only then start threads: the log, the password workers, the packet threads, the service plane.
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -15,7 +14,7 @@ use moat_api::ListenerStatus;
 use moat_auth::AuthPool;
 use moat_broker::listener::{self, Bound, Listener};
 use moat_broker::{Broker, Setup};
-use moat_config::{Config, Limits, LogDestination, LogFormat, LogLevel};
+use moat_config::{Config, Limits, LogDestination, LogFormat, LogLevel, Protocol};
 use moat_events::{Destination, Event, EventLog, EventSender, Format, Level, Options};
 use moat_websocket::Rules;
 use rustix::fs::Mode;
@@ -59,9 +58,10 @@ pub(crate) fn run(args: &StartArgs, place: &DataPlace, output: &Output) -> Resul
     };
     let watch = ground.watch(config);
     let material = Material::read(config, &ground)?;
-    let bound = bind(config, &material)?;
+    let mut bound = bind(config, &material)?;
     let limits = within_open_files(&config.limits);
     let hardening = privileges::give_up(account.as_ref(), &ground.folder)?;
+    open_sockets(config, &mut bound)?;
     let socket = AdminSocket::bind(&ground.folder)?;
 
     let (events, log) = EventLog::start(log_options(config)).map_err(|error| {
@@ -119,6 +119,27 @@ fn bind(config: &Config, material: &Material) -> Result<Vec<Bound>, Failure> {
             listener::bind(rules, &settings.bind).map_err(Failure::failed)
         })
         .collect()
+}
+
+/// Unix sockets, as the user the broker has become: the files are that user's, who has to remove them again.
+fn open_sockets(config: &Config, bound: &mut [Bound]) -> Result<(), Failure> {
+    for (settings, bound) in config.listeners.iter().zip(bound) {
+        let Some(path) = (settings.protocol == Protocol::Unix)
+            .then_some(settings.socket.as_deref())
+            .flatten()
+        else {
+            continue;
+        };
+        bound
+            .add_unix(path, settings.socket_mode.bits())
+            .map_err(|error| {
+                let (name, path) = (&settings.name, path.display());
+                Failure::failed(format!(
+                    "listener \"{name}\": cannot listen on unix:{path}: {error}"
+                ))
+            })?;
+    }
+    Ok(())
 }
 
 fn log_options(config: &Config) -> Options {
@@ -229,8 +250,8 @@ fn reload(config: &Config, ground: &Ground, bound: &[Bound], material: &Material
 fn opened<'a>(
     config: &'a Config,
     bound: &'a [Bound],
-) -> impl Iterator<Item = (&'a moat_config::Listener, Vec<SocketAddr>)> {
-    let got = |bound: &Bound| bound.sockets.iter().map(|(_, address)| *address).collect();
+) -> impl Iterator<Item = (&'a moat_config::Listener, Vec<String>)> {
+    let got = |bound: &Bound| bound.sockets.iter().map(ToString::to_string).collect();
     config.listeners.iter().zip(bound.iter().map(got))
 }
 
@@ -239,7 +260,7 @@ fn facts(config: &Config, bound: &[Bound], hardening: &Hardening) -> Facts {
     for (listener, addresses) in opened(config, bound) {
         listeners.extend(addresses.iter().map(|address| ListenerStatus {
             name: listener.name.clone(),
-            address: address.to_string(),
+            address: address.clone(),
             protocol: listener.protocol.word().to_owned(),
             client_auth: listener.client_auth.word().to_owned(),
         }));
@@ -263,7 +284,7 @@ fn tell_opened(events: &EventSender, config: &Config, bound: &[Bound], hardening
         for address in addresses {
             events.send(Event::ListenerOpened {
                 listener: listener.name.clone(),
-                address,
+                address: address.clone(),
                 protocol: listener.protocol.word().to_owned(),
                 client_auth: listener.client_auth.word().to_owned(),
             });

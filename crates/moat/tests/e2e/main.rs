@@ -7,3 +7,4 @@ mod broker;
 mod clients;
 mod refusals;
 mod two_minutes;
+mod unix;

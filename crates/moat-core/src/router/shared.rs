@@ -1,0 +1,389 @@
+//! Shared subscriptions that this shard deals for: their groups, members, credit, and waiting messages.
+//!
+//! A group is one `$share/GROUP/FILTER`. The shard that owns it has the filter's interest, so each
+//! message comes here once, and is dealt in turn to a member that is online, may have it, and has
+//! credit. While nobody has credit, QoS 1 and 2 wait here and not with one member, so that whoever is
+//! free first takes them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use ahash::RandomState;
+use moat_codec::QoS;
+use moat_policy::{Identity, Subject};
+
+use super::trie::{Entry, Trie};
+use crate::limits::Limits;
+use crate::message::Message;
+use crate::session::outbound::QUEUED_OVERHEAD_BYTES;
+use crate::shard::SessionRef;
+
+/// Members that may give a QoS 0 message back, one after the other, before it is dropped.
+pub const DEALS_MAX: u8 = 8;
+
+/// Waiting messages looked at in one go for one that a member with credit may have.
+pub const WAITING_SCAN_MAX: usize = 64;
+
+/// The place of a group in the table of its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupIndex(u32);
+
+impl Entry for GroupIndex {
+    type Key = GroupIndex;
+    fn key(&self) -> GroupIndex {
+        *self
+    }
+}
+
+/// A member as its home shard describes it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its session.
+    pub session: SessionRef,
+    /// Whose it is, for the policy.
+    pub identity: Arc<Identity>,
+    /// Its client identifier, for the policy.
+    pub client_id: Box<str>,
+    /// The maximum QoS granted.
+    pub qos: QoS,
+    /// Whether the policy judges each message.
+    pub judged_at_delivery: bool,
+    /// Which joining this is.
+    pub epoch: u32,
+    /// QoS 1 and 2 messages it takes before it says more.
+    pub credit: u16,
+}
+
+impl Member {
+    /// Who the policy has to judge.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            identity: &self.identity,
+            client_id: &self.client_id,
+        }
+    }
+}
+
+/// A member with what only the owner knows.
+struct Seat {
+    member: Member,
+    online: bool,
+    /// It gave a QoS 0 message back because its client does not read.
+    congested: bool,
+}
+
+impl Seat {
+    /// Whether it can take a message of `qos` now.
+    fn takes(&self, qos: QoS) -> bool {
+        self.online
+            && match qos.min(self.member.qos) {
+                QoS::AtMostOnce => !self.congested,
+                QoS::AtLeastOnce | QoS::ExactlyOnce => self.member.credit > 0,
+            }
+    }
+}
+
+/// A message that waits for credit.
+struct Waiting {
+    message: Arc<Message>,
+    deals: u8,
+}
+
+/// One group.
+pub struct Group {
+    filter: Arc<str>,
+    seats: Vec<Seat>,
+    next: usize,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    /// QoS 1 and 2 messages it has lost.
+    pub dropped: u64,
+}
+
+/// Who is to have a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// This member of the group.
+    Member(usize),
+    /// Some member, once it has credit or is online again.
+    Later,
+    /// Nobody: no member may have it, or it is of QoS 0 and nobody can take it now.
+    Nobody,
+}
+
+impl Group {
+    /// The whole filter, `$share/GROUP/` included.
+    #[must_use]
+    pub fn filter(&self) -> &Arc<str> {
+        &self.filter
+    }
+
+    /// Messages waiting for credit.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The member at `at`.
+    #[must_use]
+    pub fn member(&self, at: usize) -> Option<&Member> {
+        self.seats.get(at).map(|seat| &seat.member)
+    }
+
+    /// Chooses a member for a message of `qos`, each in turn; `may` is the policy's word on members
+    /// that are judged at delivery. The member chosen pays with one credit if it needs any.
+    pub fn choose(&mut self, qos: QoS, may: impl Fn(&Member) -> bool) -> Choice {
+        let mut later = false;
+        let seats = self.seats.len();
+        for step in 0..seats {
+            let at = (self.next + step) % seats;
+            let seat = &mut self.seats[at];
+            let allowed = !seat.member.judged_at_delivery || may(&seat.member);
+            if !allowed {
+                continue;
+            }
+            let granted = qos.min(seat.member.qos);
+            if !seat.takes(qos) {
+                later |= granted != QoS::AtMostOnce;
+                continue;
+            }
+            if granted != QoS::AtMostOnce {
+                seat.member.credit -= 1;
+            }
+            self.next = (at + 1) % seats;
+            return Choice::Member(at);
+        }
+        if later { Choice::Later } else { Choice::Nobody }
+    }
+
+    /// Puts a message behind the others. Returns whether there was room.
+    pub fn wait(&mut self, message: Arc<Message>, deals: u8, limits: &Limits) -> bool {
+        let weight = weight(&message);
+        let full = self.waiting.len() >= limits.queued_messages_max
+            || self.waiting_bytes + weight > limits.queued_bytes_max;
+        if full {
+            return false;
+        }
+        self.waiting_bytes += weight;
+        self.waiting.push_back(Waiting { message, deals });
+        true
+    }
+
+    /// Takes the oldest waiting message that a member can take now, with that member. Messages nobody
+    /// may have any more go, and those whose time has passed.
+    pub fn next_deal(
+        &mut self,
+        is_expired: impl Fn(&Message) -> bool,
+        may: impl Fn(&Member, &Message) -> bool,
+    ) -> NextDeal {
+        let mut gone = 0;
+        let mut place = 0;
+        let mut dealt = None;
+        while place < self.waiting.len().min(WAITING_SCAN_MAX) {
+            let message = Arc::clone(&self.waiting[place].message);
+            let choice = if is_expired(&message) {
+                Choice::Nobody
+            } else {
+                self.choose(message.qos, |member| may(member, &message))
+            };
+            match choice {
+                Choice::Later => place += 1,
+                Choice::Nobody => {
+                    self.take(place);
+                    gone += 1;
+                }
+                Choice::Member(member) => {
+                    dealt = self.take(place).map(|waiting| (member, waiting));
+                    break;
+                }
+            }
+        }
+        NextDeal {
+            gone,
+            deal: dealt.map(|(member, waiting)| (member, waiting.message, waiting.deals)),
+        }
+    }
+
+    /// Whether any member could take a QoS 1 or 2 message.
+    #[must_use]
+    pub fn has_credit(&self) -> bool {
+        self.seats.iter().any(|seat| seat.takes(QoS::ExactlyOnce))
+    }
+
+    /// A member's client does not read: no QoS 0 for it until it says otherwise.
+    pub fn congested(&mut self, session: SessionRef) {
+        if let Some(seat) = self.seat(session) {
+            seat.congested = true;
+        }
+    }
+
+    /// A member takes `more` messages, and reads again. What it says of an earlier joining is nothing.
+    pub fn credit(&mut self, session: SessionRef, epoch: u32, more: u16) {
+        if let Some(seat) = self.seat(session)
+            && seat.member.epoch == epoch
+        {
+            seat.member.credit = seat.member.credit.saturating_add(more);
+            seat.congested = false;
+        }
+    }
+
+    /// A member is offline: nothing is dealt to it until it joins again.
+    pub fn away(&mut self, session: SessionRef) {
+        if let Some(seat) = self.seat(session) {
+            seat.online = false;
+            seat.member.credit = 0;
+        }
+    }
+
+    fn join(&mut self, member: Member) {
+        let seat = Seat {
+            online: true,
+            congested: false,
+            member,
+        };
+        match self.seat(seat.member.session) {
+            Some(old) => *old = seat,
+            None => self.seats.push(seat),
+        }
+    }
+
+    fn leave(&mut self, session: SessionRef) {
+        if let Some(at) = self.seats.iter().position(|s| s.member.session == session) {
+            self.seats.remove(at);
+            // Whoever was next stays next.
+            self.next -= usize::from(at < self.next);
+        }
+    }
+
+    fn seat(&mut self, session: SessionRef) -> Option<&mut Seat> {
+        self.seats
+            .iter_mut()
+            .find(|seat| seat.member.session == session)
+    }
+
+    fn take(&mut self, place: usize) -> Option<Waiting> {
+        let waiting = self.waiting.remove(place)?;
+        self.waiting_bytes -= weight(&waiting.message);
+        Some(waiting)
+    }
+}
+
+/// What [`Group::next_deal`] found.
+pub struct NextDeal {
+    /// Messages that nobody will have any more.
+    pub gone: u64,
+    /// The member, its message, and how often that was dealt before.
+    pub deal: Option<(usize, Arc<Message>, u8)>,
+}
+
+/// All groups this shard owns.
+#[derive(Default)]
+pub struct Shared {
+    groups: slab::Slab<Group>,
+    by_filter: HashMap<Arc<str>, GroupIndex, RandomState>,
+    matching: Trie<GroupIndex>,
+    /// The groups of the message being dealt; kept for its capacity.
+    matched: Vec<GroupIndex>,
+}
+
+impl Shared {
+    /// Groups owned here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether none is owned here.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Messages that wait in all groups.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.groups.iter().map(|(_, group)| group.waiting()).sum()
+    }
+
+    /// The groups whose filter matches `topic`. Give the list back with [`Self::give_back`].
+    pub fn matching(&mut self, topic: &str) -> Vec<GroupIndex> {
+        let mut found = std::mem::take(&mut self.matched);
+        found.clear();
+        self.matching.matches(topic, |group| found.push(*group));
+        found
+    }
+
+    /// Returns the list of [`Self::matching`] for the next message.
+    pub fn give_back(&mut self, matched: Vec<GroupIndex>) {
+        self.matched = matched;
+    }
+
+    /// The group at `at`.
+    pub fn group(&mut self, at: GroupIndex) -> Option<&mut Group> {
+        self.groups.get_mut(at.0 as usize)
+    }
+
+    /// The group of `filter`.
+    #[must_use]
+    pub fn find(&self, filter: &str) -> Option<GroupIndex> {
+        self.by_filter.get(filter).copied()
+    }
+
+    /// A member joins the group of `filter`, or joins again under other terms. Returns whether the
+    /// group is new, so that its interest has to be told.
+    pub fn join(&mut self, filter: &Arc<str>, member: Member) -> bool {
+        let found = self.find(filter);
+        let at = found.unwrap_or_else(|| self.create(filter));
+        if let Some(group) = self.group(at) {
+            group.join(member);
+        }
+        found.is_none()
+    }
+
+    /// A member leaves for good. Returns the group itself if that was its last: its interest has to be
+    /// taken back, and what waits in it goes.
+    pub fn leave(&mut self, filter: &str, session: SessionRef) -> Option<Group> {
+        let at = self.find(filter)?;
+        let group = self.group(at)?;
+        group.leave(session);
+        if !group.seats.is_empty() {
+            return None;
+        }
+        self.by_filter.remove(filter);
+        self.matching.remove(inner(filter), &at);
+        Some(self.groups.remove(at.0 as usize))
+    }
+
+    fn create(&mut self, filter: &Arc<str>) -> GroupIndex {
+        let group = Group {
+            filter: Arc::clone(filter),
+            seats: Vec::new(),
+            next: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            dropped: 0,
+        };
+        // There are fewer groups than subscriptions, and fewer of those than four billion.
+        let at = GroupIndex(u32::try_from(self.groups.insert(group)).unwrap_or(u32::MAX));
+        self.by_filter.insert(Arc::clone(filter), at);
+        self.matching.insert(inner(filter), at);
+        at
+    }
+}
+
+/// The filter behind `$share/GROUP/`. The codec has checked that it is there.
+#[must_use]
+pub fn inner(filter: &str) -> &str {
+    filter.splitn(3, '/').nth(2).unwrap_or_default()
+}
+
+/// Whether a checked filter is one of a shared subscription.
+#[must_use]
+pub fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
+}
+
+fn weight(message: &Message) -> usize {
+    message.weight() + QUEUED_OVERHEAD_BYTES
+}
