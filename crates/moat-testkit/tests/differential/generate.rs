@@ -5,12 +5,13 @@ use moat_codec::Version;
 use crate::dice::Dice;
 use crate::mosquitto::{PASSWORD, USER};
 use crate::mutate::{bent, wrong_packet};
+use crate::scenario;
 use crate::sequence::{Answer, Habit, SLOTS, Sequence, Step};
 use crate::shape::{Property, Shape, pair, string, varint};
 
 /// Levels below the nonce that messages go to.
-const NAMES: [&str; 6] = ["a", "b", "a/b", "c/d", "w", ""];
-const FILTERS: [&str; 9] = [
+const NAMES: [&str; 7] = ["a", "b", "a/b", "c/d", "w", "s", ""];
+const FILTERS: [&str; 10] = [
     "t/@@NONCE@/a",
     "t/@@NONCE@/+",
     "t/@@NONCE@/#",
@@ -20,16 +21,20 @@ const FILTERS: [&str; 9] = [
     "+/@@NONCE@/#",
     "$d/@@NONCE@/#",
     "t/@@NONCE@/w",
+    SHARED,
 ];
 /// Filters of which no topic matches two.
-const APART: [&str; 6] = [
+const APART: [&str; 7] = [
     "t/@@NONCE@/a",
     "t/@@NONCE@/b",
     "t/@@NONCE@/+/b",
     "t/@@NONCE@/w/#",
     "t/@@NONCE@/c/#",
     "$d/@@NONCE@/#",
+    SHARED,
 ];
+/// Of a group with one member: the G is the member's place.
+const SHARED: &str = "$share/G/t/@@NONCE@/s/#";
 const BAD_FILTERS: [&str; 5] = [
     "t/@@NONCE@/a#",
     "t/@@NONCE@/#/a",
@@ -39,6 +44,8 @@ const BAD_FILTERS: [&str; 5] = [
 ];
 /// Out of a hundred sequences, those whose filters overlap.
 const OVERLAP_PERCENT: usize = 30;
+/// Out of a hundred sequences, those that are not drawn: what chance does not find.
+const SCENARIO_PERCENT: usize = 1;
 /// Out of a hundred sequences, those that bend something.
 const BENT_PERCENT: usize = 60;
 /// Out of a hundred steps of such a sequence, those that are bent.
@@ -69,6 +76,10 @@ pub(crate) fn sequence(seed: u64) -> Sequence {
     let mut dice = Dice::new(seed);
     let is_bent = dice.percent(BENT_PERCENT);
     let overlaps = dice.percent(OVERLAP_PERCENT);
+    if dice.percent(SCENARIO_PERCENT) {
+        let steps = scenario::steps(&mut dice);
+        return Sequence { seed, steps };
+    }
     let mut generator = Generator {
         dice,
         overlaps,
@@ -267,10 +278,13 @@ impl Generator {
             };
             let mut options = dice.pick(&[0_u8, 1, 2]);
             if version.is_v5() {
-                options |= u8::from(dice.percent(20)) << 2;
+                // With a shared filter no local is an error.
+                let no_local = if filter == SHARED { 2 } else { 20 };
+                options |= u8::from(dice.percent(no_local)) << 2;
                 options |= u8::from(dice.percent(30)) << 3;
                 options |= dice.pick(&[0_u8, 0, 1, 2]) << 4;
             }
+            let filter = filter.replace('G', &format!("g{slot}"));
             shape = shape.text(filter.as_bytes()).raw(&[options]);
         }
         shape
@@ -285,6 +299,7 @@ impl Generator {
             } else {
                 self.dice.pick(&APART)
             };
+            let filter = filter.replace('G', &format!("g{slot}"));
             shape = shape.text(filter.as_bytes());
         }
         shape
@@ -361,7 +376,8 @@ impl Generator {
         let first = self.dice.pick(&[0x40, 0x50, 0x62, 0x70]);
         let mut shape = Shape::new(first).id(777);
         if self.dice.percent(20) {
-            shape = shape.raw(b"xyz");
+            // A reason that does not exist, and no properties.
+            shape = shape.raw(b"x\0");
         }
         let bytes = shape.bytes();
         self.steps.push(Step::Send { slot, bytes });

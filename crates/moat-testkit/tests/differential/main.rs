@@ -16,6 +16,7 @@ mod generate;
 mod mosquitto;
 mod mutate;
 mod rules;
+mod scenario;
 mod sequence;
 mod shape;
 

@@ -16,6 +16,12 @@ const BAD_TEXT: [&[u8]; 7] = [
 
 /// Bends a packet in one place. Says whether a whole packet came out.
 pub(crate) fn bent(mut shape: Shape, dice: &mut Dice) -> (Vec<u8>, bool) {
+    // One error at a time: which of two a broker finds first says nothing.
+    for field in &mut shape.fields {
+        if let Field::Properties(properties) = field {
+            properties.retain(|(id, value)| *id != 0x23 || !matches!(value[..], [0, 0 | 11]));
+        }
+    }
     match dice.below(16) {
         // Flags of the fixed header.
         0 | 1 => shape.first ^= 1 << dice.below(4),
@@ -62,9 +68,15 @@ pub(crate) fn wrong_packet(dice: &mut Dice) -> Vec<u8> {
 
 /// What chance would find too seldom, by kind of packet.
 fn pointed(shape: &mut Shape, dice: &mut Dice) {
-    let point = dice.below(5);
+    let point = dice.below(6);
     match shape.first >> 4 {
         1 if point < 2 => add_property(shape, (0x16, string(b"data"))),
+        1 if point == 2 => {
+            // The flag that is reserved.
+            if let Some(Field::Raw(raw)) = shape.fields.get_mut(1) {
+                raw[1] |= 1;
+            }
+        }
         1 => {
             // The highest bit of the protocol level.
             if let Some(Field::Raw(raw)) = shape.fields.get_mut(1) {
@@ -79,6 +91,7 @@ fn pointed(shape: &mut Shape, dice: &mut Dice) {
         }
         3 if point == 2 => add_property(shape, (0x0B, varint(dice.pick(&[0, 1, 300])))),
         3 if point == 3 => add_property(shape, (0x08, string(b"t/+"))),
+        3 if point == 4 => add_property(shape, (0x01, vec![2])),
         3 => {
             add_property(shape, (0x01, vec![1]));
             shape.fields.push(Field::Raw(b"\xFF\xFE".to_vec()));

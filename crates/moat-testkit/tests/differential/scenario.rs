@@ -1,0 +1,103 @@
+//! Sequences that chance would not find in a thousand, written down.
+
+use crate::dice::Dice;
+use crate::sequence::{Habit, Step};
+use crate::shape::{Property, Shape};
+
+/// One of them.
+pub(crate) fn steps(dice: &mut Dice) -> Vec<Step> {
+    let qos = dice.pick(&[1_u8, 2]);
+    match dice.below(4) {
+        0 => bad_goodbye(),
+        3 => vec![reserved_flag()],
+        1 => quota_used_up(qos),
+        _ => twice_with_a_session(),
+    }
+}
+
+/// A DISCONNECT that would end the session at once, if it were not too long.
+fn bad_goodbye() -> Vec<Step> {
+    let end = Shape::new(0xE0).raw(&[4, 5, 0x11, 0, 0, 0, 0]).raw(b"more");
+    vec![
+        open(0, Habit::Answers, vec![lasting()]),
+        send(0, end),
+        open(0, Habit::Answers, vec![lasting()]),
+    ]
+}
+
+/// A client that takes one message at a time and owes an answer, while more come.
+fn quota_used_up(qos: u8) -> Vec<Step> {
+    let one = (0x21, 1_u16.to_be_bytes().to_vec());
+    vec![
+        open(0, Habit::Answers, vec![]),
+        send(0, publish("a", qos, 1, true)),
+        send(0, publish("b", qos, 2, true)),
+        open(1, Habit::Waits, vec![one]),
+        send(1, subscribe(&[("t/@@NONCE@/+", qos), ("$d/@@NONCE@/#", 0)])),
+        send(0, publish("c", qos, 3, false)),
+        send(
+            0,
+            Shape::new(0x30)
+                .text(b"$d/@@NONCE@/x")
+                .raw(&[0])
+                .raw(b"live"),
+        ),
+    ]
+}
+
+/// A second CONNECT, and then the session again.
+fn twice_with_a_session() -> Vec<Step> {
+    vec![
+        open(0, Habit::Answers, vec![lasting()]),
+        send(0, subscribe(&[("t/@@NONCE@/a", 1)])),
+        send(0, connect(0, vec![lasting()])),
+        open(0, Habit::Answers, vec![lasting()]),
+    ]
+}
+
+/// A CONNECT of 3.1 with the flag that is reserved.
+fn reserved_flag() -> Step {
+    let shape = Shape::new(0x10)
+        .text(b"MQIsdp")
+        .raw(&[3, 3, 0, 60])
+        .text(b"c0@@NONCE@");
+    Step::Open {
+        slot: 0,
+        habit: Habit::Answers,
+        bytes: shape.bytes(),
+    }
+}
+
+fn lasting() -> Property {
+    (0x11, 300_u32.to_be_bytes().to_vec())
+}
+
+fn connect(slot: usize, properties: Vec<Property>) -> Shape {
+    let client_id = format!("c{slot}@@NONCE@");
+    let mut shape = Shape::new(0x10).text(b"MQTT").raw(&[5, 0, 0, 60]);
+    shape = shape.properties(moat_codec::Version::V5, properties);
+    shape.text(client_id.as_bytes())
+}
+
+fn open(slot: usize, habit: Habit, properties: Vec<Property>) -> Step {
+    let bytes = connect(slot, properties).bytes();
+    Step::Open { slot, habit, bytes }
+}
+
+fn send(slot: usize, shape: Shape) -> Step {
+    let bytes = shape.bytes();
+    Step::Send { slot, bytes }
+}
+
+fn subscribe(filters: &[(&str, u8)]) -> Shape {
+    let shape = Shape::new(0x82).id(9).raw(&[0]);
+    filters.iter().fold(shape, |shape, (filter, qos)| {
+        shape.text(filter.as_bytes()).raw(&[*qos])
+    })
+}
+
+fn publish(name: &str, qos: u8, id: u16, retain: bool) -> Shape {
+    let topic = format!("t/@@NONCE@/{name}");
+    let shape = Shape::new(0x30 | qos << 1 | u8::from(retain)).text(topic.as_bytes());
+    shape.id(id).raw(&[0]).raw(name.as_bytes())
+}
