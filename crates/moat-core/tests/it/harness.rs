@@ -33,6 +33,8 @@ pub(crate) fn cases(bounded: u32) -> ProptestConfig {
         }),
         failure_persistence: None,
         max_shrink_iters: 10_000,
+        // A million cases reject more than the default allows.
+        max_local_rejects: u32::MAX,
         ..ProptestConfig::default()
     }
 }

@@ -30,6 +30,7 @@ mod routing_model;
 mod schedule;
 mod session_model;
 mod shared;
+mod shared_model;
 mod subscribe;
 mod takeover;
 mod two_shards;
