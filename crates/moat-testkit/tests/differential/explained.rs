@@ -69,21 +69,21 @@ impl Difference<'_> {
             .unwrap_or(Version::V311)
     }
 
-    /// The topics of QoS 2 messages published so far by connections that hold their PUBRELs back.
+    /// The topics of QoS 2 messages published so far, if a connection is among those that hold their PUBRELs back:
+    /// then those of others may have an identifier that is still in use.
     pub(crate) fn held_topics(&self) -> Vec<String> {
-        let mut holding = [None; SLOTS];
+        let mut versions = [Version::V311; SLOTS];
+        let mut holds = false;
         let mut aliases: [HashMap<u16, String>; SLOTS] = Default::default();
         let mut topics = Vec::new();
         for step in &self.sequence.steps[..=self.step] {
             let slot = step.slot();
             if let Step::Open { habit, bytes, .. } = step {
-                holding[slot] = (*habit == Habit::Holds).then(|| version_of(bytes));
+                holds |= *habit == Habit::Holds;
+                versions[slot] = version_of(bytes);
                 aliases[slot].clear();
             }
-            let Some(version) = holding[slot] else {
-                continue;
-            };
-            let Some(Packet::Publish(publish)) = decoded(step.bytes(), version) else {
+            let Some(Packet::Publish(publish)) = decoded(step.bytes(), versions[slot]) else {
                 continue;
             };
             let mut topic = publish.topic.replace("@@NONCE@", "N");
@@ -98,7 +98,7 @@ impl Difference<'_> {
                 topics.push(topic);
             }
         }
-        topics
+        if holds { topics } else { Vec::new() }
     }
 
     /// Whether the brokers differ in messages only, and only in those of some topics.
@@ -168,12 +168,7 @@ impl Difference<'_> {
 
     /// Whether this connection takes packets of a certain size only.
     pub(crate) fn has_packet_size(&self) -> bool {
-        let before = self.sequence.steps[..=self.step].iter().rev();
-        let opened = before
-            .filter(|step| step.slot() == self.slot)
-            .find(|step| matches!(step, Step::Open { .. }));
-        let packet = opened.and_then(|step| decoded(step.bytes(), Version::V5));
-        matches!(packet, Some(Packet::Connect(connect)) if connect.properties.maximum_packet_size.is_some())
+        matches!(self.connect(), Some(Packet::Connect(connect)) if connect.properties.maximum_packet_size.is_some())
     }
 
     /// How many filters of this place's SUBSCRIBEs so far match a topic.
@@ -193,15 +188,23 @@ impl Difference<'_> {
         filters.filter(|filter| matches(filter, topic)).count()
     }
 
-    /// Whether messages wait for this connection: it has just come back, or takes few at once.
-    pub(crate) fn has_queue(&self) -> bool {
+    /// What this connection was opened with.
+    fn connect(&self) -> Option<Packet<'_>> {
         let before = self.sequence.steps[..=self.step].iter().rev();
         let opened = before
             .filter(|step| step.slot() == self.slot)
             .find(|step| matches!(step, Step::Open { .. }));
-        let packet = opened.and_then(|step| decoded(step.bytes(), Version::V5));
-        let few = matches!(packet, Some(Packet::Connect(connect)) if connect.properties.receive_maximum.is_some());
-        few || self.kind() == Some(1)
+        decoded(opened?.bytes(), Version::V5)
+    }
+
+    /// Whether this connection takes few messages at once.
+    pub(crate) fn has_receive_maximum(&self) -> bool {
+        matches!(self.connect(), Some(Packet::Connect(connect)) if connect.properties.receive_maximum.is_some())
+    }
+
+    /// Whether messages wait for this connection: it has just come back, or takes few at once.
+    pub(crate) fn has_queue(&self) -> bool {
+        self.has_receive_maximum() || self.kind() == Some(1)
     }
 
     /// Whether a connection so far sent a second CONNECT.

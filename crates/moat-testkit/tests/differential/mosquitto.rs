@@ -1,7 +1,6 @@
 //! Debian's mosquitto as a child process, ended by its own handle.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,8 +16,6 @@ pub(crate) const PASSWORD: &str = "twelve characters";
 pub(crate) struct Mosquitto {
     process: Child,
     pub(crate) address: SocketAddr,
-    /// Keeps a subscription below `$d`: without any it forgets what to say to an UNSUBSCRIBE there.
-    warm: Option<TcpStream>,
     _folder: tempfile::TempDir,
 }
 
@@ -75,31 +72,17 @@ impl Mosquitto {
         let mut started = Self {
             process,
             address,
-            warm: None,
             _folder: folder,
         };
         while Instant::now() < until {
             if started.process.try_wait().unwrap().is_some() {
                 return None;
             }
-            if let Ok(stream) = TcpStream::connect(address) {
-                started.warm = Some(warmed(stream));
+            if TcpStream::connect(address).is_ok() {
                 return Some(started);
             }
             std::thread::yield_now();
         }
         None
     }
-}
-
-/// Subscribes to something below `$d`.
-fn warmed(mut stream: TcpStream) -> TcpStream {
-    let connect = b"\x10\x10\0\x04MQTT\x04\x02\0\0\0\x04warm";
-    let subscribe = b"\x82\x0C\0\x01\0\x07$d/warm\0";
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(connect).unwrap();
-    stream.write_all(subscribe).unwrap();
-    // CONNACK and SUBACK.
-    stream.read_exact(&mut [0; 4 + 5]).unwrap();
-    stream
 }

@@ -299,8 +299,9 @@ pub(crate) const RULES: &[Rule] = &[
             if let Some((Some(0x99), Some(_))) = d.goodbyes() {
                 return Some(d.without_goodbyes());
             }
-            let told = d.moat.contains(&Said::Disconnect(0x99));
-            (d.moat_closed() && told && d.kind()? == 3).then_some(After::Apart)
+            let error = tried(d.sent(), d.version()).err()?;
+            let bad = error == DecodeError::PayloadNotUtf8;
+            (d.moat_closed() && bad).then_some(After::Apart)
         },
     },
     Rule {
@@ -465,6 +466,42 @@ pub(crate) const RULES: &[Rule] = &[
                     .iter()
                     .all(|message| known(&d.moat, message));
             (shared && alike && d.differs_only_in(|topic| topic == "t/N/s")).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "more than Receive Maximum",
+        statement: "MQTT-3.3.4-9",
+        right: Right::Moat,
+        why: "what was under way counts on the next connection too; mosquitto sends all of it again",
+        applies: |d| {
+            let known = |message: &&Message| {
+                let same = |other: &&Message| {
+                    other.topic == message.topic && other.payload == message.payload
+                };
+                messages(&d.mosquitto).iter().any(same)
+            };
+            let fewer = messages(&d.moat).iter().all(known)
+                && messages(&d.moat).len() < messages(&d.mosquitto).len();
+            let same = answers(&d.moat) == answers(&d.mosquitto);
+            (d.has_receive_maximum() && same && fewer).then_some(After::Apart)
+        },
+    },
+    Rule {
+        name: "no subscription below a root that nobody knows",
+        statement: "5.0 section 3.11.3",
+        right: Right::Moat,
+        why: "mosquitto says 0x11 only if somebody has once subscribed below the first level",
+        applies: |d| {
+            let codes = |said: &[Said]| -> Vec<Said> {
+                let zeroed = said.iter().map(|said| match said {
+                    Said::UnsubAck(id, codes) => Said::UnsubAck(*id, vec![0; codes.len()]),
+                    other => other.clone(),
+                });
+                zeroed.collect()
+            };
+            let dollar = d.kind()? == 10 && d.sent().contains(&b'$');
+            (dollar && codes(&d.moat) == codes(&d.mosquitto))
+                .then(|| After::Same(codes(&d.moat), codes(&d.mosquitto)))
         },
     },
 ];

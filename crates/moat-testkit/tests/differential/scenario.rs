@@ -7,8 +7,10 @@ use crate::shape::{Property, Shape};
 /// One of them.
 pub(crate) fn steps(dice: &mut Dice) -> Vec<Step> {
     let qos = dice.pick(&[1_u8, 2]);
-    match dice.below(4) {
+    match dice.below(6) {
         0 => bad_goodbye(),
+        4 => resumed_with_less(qos),
+        5 => unknown_root(),
         3 => vec![reserved_flag()],
         1 => quota_used_up(qos),
         _ => twice_with_a_session(),
@@ -43,6 +45,25 @@ fn quota_used_up(qos: u8) -> Vec<Step> {
                 .raw(b"live"),
         ),
     ]
+}
+
+/// Two messages under way, and a next connection that takes one at a time.
+fn resumed_with_less(qos: u8) -> Vec<Step> {
+    let one = (0x21, 1_u16.to_be_bytes().to_vec());
+    vec![
+        open(0, Habit::Waits, vec![lasting()]),
+        open(1, Habit::Answers, vec![]),
+        send(0, subscribe(&[("t/@@NONCE@/+", qos)])),
+        send(1, publish("a", qos, 1, false)),
+        send(1, publish("b", qos, 2, false)),
+        open(0, Habit::Waits, vec![lasting(), one]),
+    ]
+}
+
+/// An UNSUBSCRIBE from below a first level that nobody has subscribed to.
+fn unknown_root() -> Vec<Step> {
+    let unsubscribe = Shape::new(0xA2).id(9).raw(&[0]).text(b"$u@@NONCE@/a");
+    vec![open(0, Habit::Answers, vec![]), send(0, unsubscribe)]
 }
 
 /// A second CONNECT, and then the session again.
