@@ -29,6 +29,10 @@ impl Identity {
     /// identity can be met by an anonymous one.
     pub const ANONYMOUS_NAME: &'static str = "<anonymous>";
 
+    /// The name under which the broker itself publishes. It is no valid user name either, and no credential leads to
+    /// it: there is no identity of this name, only messages.
+    pub const BROKER_NAME: &'static str = "<broker>";
+
     /// Somebody who proved nothing. Only a listener that says so by name hands this out.
     pub fn anonymous() -> Self {
         Self::new(Arc::from(Self::ANONYMOUS_NAME), Source::Anonymous)

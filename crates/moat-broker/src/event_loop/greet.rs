@@ -238,6 +238,15 @@ impl EventLoop {
         else {
             return;
         };
+        if !self.common.chain.still_vouches_for(&identity) {
+            // Taken out of the users file since the password was checked.
+            let why = "the user is in no users file any more";
+            self.refuse(id, opening.version, ReasonCode::NotAuthorized, why);
+            return;
+        }
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         let arrival = Arrival {
             conn: id,
             address: connection.address,

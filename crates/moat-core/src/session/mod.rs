@@ -59,6 +59,8 @@ pub struct Session {
     pub via_owner: Box<[u32]>,
     /// QoS 1 and 2 messages it has lost to its limits.
     pub dropped: u64,
+    /// Messages its subscriptions matched and the policy kept back, where it judges each delivery.
+    pub withheld: u64,
     /// The fan-out that last chose this session, and where it stands in it.
     pub chosen: (u64, u32),
 }
@@ -83,6 +85,7 @@ impl Session {
             generation,
             via_owner: Box::default(),
             dropped: 0,
+            withheld: 0,
             chosen: (0, 0),
         }
     }

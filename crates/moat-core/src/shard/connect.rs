@@ -244,6 +244,11 @@ impl Shard {
             outbound.connection_made();
         }
         fx.dirty.push(conn);
+        let counters = &mut self.residents.counters;
+        counters.connects_total += 1;
+        // The CONNECT was read by the driver, and the CONNACK goes past `say`.
+        counters.packets_received_total += 1;
+        counters.answers_sent_total += 1;
         self.arm(at);
     }
 }

@@ -139,7 +139,10 @@ impl Shard {
         match self.policy.authorize_publish(session.subject(), resolved) {
             Ok(authorized) => match self.route(at, &authorized, false, now, fx) {
                 Ok(reason) => {
-                    self.residents.counters.messages_received_total += 1;
+                    let counters = &mut self.residents.counters;
+                    counters.messages_received_total += 1;
+                    counters.payload_bytes_received_total +=
+                        authorized.get().publish().payload.len() as u64;
                     self.acknowledge(at, receipt, reason, fx);
                     Next::Continue
                 }

@@ -85,6 +85,7 @@ impl Shard {
             self.publish_will(at, now, fx);
         }
         if over {
+            self.residents.counters.sessions_expired_total += 1;
             if let Some(session) = self.residents.sessions.get(at.get()) {
                 fx.events.push(Event::SessionExpired {
                     identity: session.identity.name.to_string(),

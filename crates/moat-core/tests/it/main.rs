@@ -32,6 +32,7 @@ mod session_model;
 mod shared;
 mod shared_model;
 mod subscribe;
+mod system;
 mod takeover;
 mod two_shards;
 mod will;
