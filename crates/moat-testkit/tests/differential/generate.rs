@@ -46,6 +46,10 @@ const BAD_FILTERS: [&str; 5] = [
 const OVERLAP_PERCENT: usize = 30;
 /// Out of a hundred sequences, those that are not drawn: what chance does not find.
 const SCENARIO_PERCENT: usize = 1;
+/// Filters and names that a sequence likes best.
+const LIKED: usize = 3;
+/// Out of a hundred filters and names, those that are among them.
+const LIKED_PERCENT: usize = 75;
 /// Out of a hundred sequences, those that bend something.
 const BENT_PERCENT: usize = 60;
 /// Out of a hundred steps of such a sequence, those that are bent.
@@ -68,6 +72,8 @@ struct Generator {
     clients: Vec<Client>,
     is_bent: bool,
     overlaps: bool,
+    /// The filters and names this sequence likes best: so that what it does has to do with each other.
+    liked: [usize; LIKED],
     messages: usize,
 }
 
@@ -80,7 +86,9 @@ pub(crate) fn sequence(seed: u64) -> Sequence {
         let steps = scenario::steps(&mut dice);
         return Sequence { seed, steps };
     }
+    let liked = std::array::from_fn(|_| dice.below(APART.len()));
     let mut generator = Generator {
+        liked,
         dice,
         overlaps,
         steps: Vec::new(),
@@ -271,10 +279,12 @@ impl Generator {
         for _ in 0..1 + dice.below(3) {
             let filter = if dice.percent(if self.is_bent { 5 } else { 1 }) {
                 dice.pick(&BAD_FILTERS)
-            } else if self.overlaps {
-                dice.pick(&FILTERS)
             } else {
-                dice.pick(&APART)
+                liked(
+                    dice,
+                    &self.liked,
+                    if self.overlaps { &FILTERS } else { &APART },
+                )
             };
             let mut options = dice.pick(&[0_u8, 1, 2]);
             if version.is_v5() {
@@ -294,11 +304,8 @@ impl Generator {
         let (version, id) = (self.clients[slot].version, self.id(slot));
         let mut shape = Shape::new(0xA2).id(id).properties(version, Vec::new());
         for _ in 0..1 + self.dice.below(2) {
-            let filter = if self.overlaps {
-                self.dice.pick(&FILTERS)
-            } else {
-                self.dice.pick(&APART)
-            };
+            let filters: &[&str] = if self.overlaps { &FILTERS } else { &APART };
+            let filter = liked(&mut self.dice, &self.liked, filters);
             let filter = filter.replace('G', &format!("g{slot}"));
             shape = shape.text(filter.as_bytes());
         }
@@ -312,7 +319,7 @@ impl Generator {
         let dice = &mut self.dice;
         let (retain, dup) = (dice.percent(25), qos > 0 && dice.percent(6));
         let root = if dice.percent(6) { "$d" } else { "t" };
-        let mut topic = format!("{root}/@@NONCE@/{}", dice.pick(&NAMES));
+        let mut topic = format!("{root}/@@NONCE@/{}", liked(dice, &self.liked, &NAMES));
         let mut properties = publish_properties(dice);
         if version.is_v5() && dice.percent(15) {
             let alias = if self.is_bent {
@@ -434,6 +441,16 @@ impl Generator {
         let bytes = shape.bytes();
         self.steps.push(Step::Send { slot, bytes });
     }
+}
+
+/// One that the sequence likes, or any.
+fn liked<'a>(dice: &mut Dice, liked: &[usize; LIKED], all: &[&'a str]) -> &'a str {
+    let place = if dice.percent(LIKED_PERCENT) {
+        dice.pick(liked) % all.len()
+    } else {
+        dice.below(all.len())
+    };
+    all[place]
 }
 
 fn connect_properties(dice: &mut Dice) -> Vec<Property> {

@@ -133,7 +133,9 @@ pub(crate) const RULES: &[Rule] = &[
             let may_differ = |topic: &str| {
                 held.iter().any(|held| held == topic) || (has_wills && topic == "t/N/w")
             };
-            (!held.is_empty() && d.differs_only_in(may_differ)).then_some(After::Apart)
+            // Of a client that takes few at once others stand behind it.
+            let stuck = d.has_receive_maximum() && answers(&d.moat) == answers(&d.mosquitto);
+            (!held.is_empty() && (stuck || d.differs_only_in(may_differ))).then_some(After::Apart)
         },
     },
     Rule {

@@ -7,7 +7,8 @@ use crate::shape::{Property, Shape};
 /// One of them.
 pub(crate) fn steps(dice: &mut Dice) -> Vec<Step> {
     let qos = dice.pick(&[1_u8, 2]);
-    match dice.below(6) {
+    match dice.below(7) {
+        6 => group_and_own(),
         0 => bad_goodbye(),
         4 => resumed_with_less(qos),
         5 => unknown_root(),
@@ -64,6 +65,24 @@ fn resumed_with_less(qos: u8) -> Vec<Step> {
 fn unknown_root() -> Vec<Step> {
     let unsubscribe = Shape::new(0xA2).id(9).raw(&[0]).text(b"$u@@NONCE@/a");
     vec![open(0, Habit::Answers, vec![]), send(0, unsubscribe)]
+}
+
+/// A client of 3.1.1 that is in a group and has a subscription of its own besides.
+fn group_and_own() -> Vec<Step> {
+    let connect = Shape::new(0x10).text(b"MQTT").raw(&[4, 2, 0, 60]);
+    let subscribe = Shape::new(0x82)
+        .id(1)
+        .text(b"$share/g0/t/@@NONCE@/s/#")
+        .raw(&[1])
+        .text(b"t/@@NONCE@/+")
+        .raw(&[0]);
+    let publish = Shape::new(0x32).text(b"t/@@NONCE@/s").id(2).raw(b"once");
+    let opened = Step::Open {
+        slot: 0,
+        habit: Habit::Answers,
+        bytes: connect.text(b"c0@@NONCE@").bytes(),
+    };
+    vec![opened, send(0, subscribe), send(0, publish)]
 }
 
 /// A second CONNECT, and then the session again.
