@@ -239,7 +239,8 @@ pub(crate) const RULES: &[Rule] = &[
                 }
             }
             let same = answers(&d.moat) == answers(&d.mosquitto);
-            (same && again).then_some(After::Apart)
+            // What is retained has nothing to do with these options.
+            (same && again && d.kind() != Some(8)).then_some(After::Apart)
         },
     },
     Rule {

@@ -7,7 +7,8 @@ use crate::shape::{Property, Shape};
 /// One of them.
 pub(crate) fn steps(dice: &mut Dice) -> Vec<Step> {
     let qos = dice.pick(&[1_u8, 2]);
-    match dice.below(7) {
+    match dice.below(8) {
+        7 => handlings(qos),
         6 => group_and_own(),
         0 => bad_goodbye(),
         4 => resumed_with_less(qos),
@@ -83,6 +84,19 @@ fn group_and_own() -> Vec<Step> {
         bytes: connect.text(b"c0@@NONCE@").bytes(),
     };
     vec![opened, send(0, subscribe), send(0, publish)]
+}
+
+/// A subscription made again and again, with every way to treat what is retained.
+fn handlings(qos: u8) -> Vec<Step> {
+    let mut steps = vec![
+        open(0, Habit::Answers, vec![]),
+        send(0, publish("a", qos, 1, true)),
+    ];
+    for handling in [1_u8, 1, 0, 2, 1] {
+        let options = qos | handling << 4;
+        steps.push(send(0, subscribe(&[("t/@@NONCE@/a", options)])));
+    }
+    steps
 }
 
 /// A second CONNECT, and then the session again.
