@@ -128,7 +128,7 @@ fn a_misspelt_key_names_the_nearest() {
     assert_eq!(
         errors("shards = 1\n\n[[listner]]\nname = \"a\"\n"),
         "moat.toml:3:3: unknown key \"listner\" in the file; allowed: user, shards, sys_interval_secs, sys_version, listener, \
-         tls, auth, policy, limits, log; did you mean \"listener\"?"
+         tls, mqtt, auth, policy, limits, log; did you mean \"listener\"?"
     );
     assert_eq!(
         errors("[tls]\n  verson_min = \"tlsv1.3\"\n"),
@@ -284,6 +284,33 @@ fn a_plain_listener_must_name_its_addresses_and_is_warned_about() {
         "moat.toml:2:12: listener \"tcp-1883\" on 127.0.0.1:1883 has no TLS: every user and program of this machine \
          can connect and read along"
     );
+}
+
+#[test]
+fn a_server_reference_is_a_list_of_hosts() {
+    let read = |reference: &str| {
+        let text = format!("[mqtt]\nserver_reference = \"{reference}\"\n");
+        parse("moat.toml", &text).map(|loaded| loaded.config.mqtt)
+    };
+    for good in [
+        "host",
+        "mqtt-2.example.org:8883",
+        "192.0.2.7",
+        "[2001:db8::7]:8883 [::1] other_host:1",
+    ] {
+        assert_eq!(read(good).unwrap().server_reference.as_deref(), Some(good));
+    }
+    let too_long = "h".repeat(1025);
+    for bad in [
+        "", " ", "a  b", "a:0", "a:65536", "a:", ":1", "[::1", "[a]:1", "mqtt://a", "a/b",
+        &too_long,
+    ] {
+        let errors = read(bad).unwrap_err().to_string();
+        assert!(
+            errors.contains("mqtt.server_reference"),
+            "{bad:?}: {errors}"
+        );
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@
 
 pub mod broker;
 pub mod certs;
+pub mod mechanism;
 pub mod mqtt;
 pub mod process;
 pub mod raw;

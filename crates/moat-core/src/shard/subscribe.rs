@@ -3,10 +3,13 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use moat_codec::{QoS, ReasonCode, SubAck, Subscribe, Subscription, TopicFilter, Version};
+use moat_codec::{
+    PacketType, QoS, ReasonCode, SubAck, Subscribe, Subscription, TopicFilter, Version,
+};
 use moat_events::Event;
 use moat_policy::Denied;
 
+use super::answer::explanation;
 use super::receive::{Next, Pause, Violation};
 use super::{PeerMessage, SessionRef, Shard, ShardId, residents};
 use crate::effects::{ConnId, Effects};
@@ -75,6 +78,7 @@ impl Shard {
             return Ok(Next::Pause(Pause::Peers));
         }
         let version = link.version;
+        self.check_suback_fits(at, subscribe.filters().count())?;
         let mut grant = Grant {
             packet_id: subscribe.packet_id,
             reasons: Vec::new(),
@@ -284,10 +288,14 @@ impl Shard {
 
     /// Sends the SUBACK, then what is retained.
     fn complete_subscribe(&mut self, at: SessionIndex, grant: Grant, now: Time, fx: &mut Effects) {
-        self.say(at, fx, |version, out| {
-            let suback = SubAck::new(grant.packet_id, &grant.reasons);
-            // One byte per filter of a packet that fitted: it cannot fail to encode.
-            let _written = suback.encode(version, out);
+        let refused = grant.reasons.iter().find(|reason| reason.is_error());
+        let why = refused.and_then(|reason| explanation(PacketType::SubAck, *reason));
+        self.answer(at, why, fx, |version, why, out| {
+            let suback = SubAck {
+                reason_string: why,
+                ..SubAck::new(grant.packet_id, &grant.reasons)
+            };
+            suback.encode(version, out)
         });
         for wish in grant.retained {
             self.fetch_retained(at, wish, now, fx);

@@ -18,6 +18,7 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
+        self.check_suback_fits(at, unsubscribe.filters().count())?;
         let mut reasons = Vec::new();
         for filter in unsubscribe.filters() {
             let existed = self.remove_subscription(at, filter.as_str(), now, fx);

@@ -12,8 +12,12 @@
 mod harness;
 
 mod acl;
+mod aliases;
+mod answers;
+mod authenticate;
 mod connect;
 mod corpus;
+mod disconnect_reasons;
 mod expiry;
 mod flow_control;
 mod keep_alive;
