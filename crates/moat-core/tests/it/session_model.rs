@@ -437,6 +437,7 @@ fn seen(copy: &Copy, version: Version) -> Pub {
     ids.sort_unstable();
     Pub {
         topic: copy.message.topic.to_owned(),
+        alias: None,
         payload: copy.message.payload.clone().into_bytes(),
         qos: copy.qos,
         dup: false,
