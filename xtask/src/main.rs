@@ -1,4 +1,4 @@
-//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`. No shell scripts.
+//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`, `cargo xtask model`. No shell scripts.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 #![allow(
     clippy::print_stdout,
@@ -10,6 +10,7 @@ mod conformance;
 mod foreign;
 mod generate;
 mod install;
+mod model;
 mod test;
 mod tests_run;
 mod tidy;
@@ -26,6 +27,8 @@ usage: cargo xtask COMMAND
   tidy          check the rules of the house that no other tool knows
   foreign [CLIENT...]
                 only the foreign clients of `test`: mosquitto, paho, aiomqtt, gmqtt, node, chromium, rumqttc
+  model         run the model tests, optimised, a million cases each
+  model --cases N
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +41,13 @@ fn main() -> ExitCode {
         ["gen", "--check"] => generate::check(&root),
         ["tidy"] => tidy::run(&root),
         ["foreign", clients @ ..] => foreign::run_alone(&root, clients),
+        ["model"] => model::run(&root, model::CASES),
+        ["model", "--cases", number] => match number.parse() {
+            Ok(cases) => model::run(&root, cases),
+            Err(_) => Err(format!(
+                "--cases {number}: write a number, as in --cases 1000000"
+            )),
+        },
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -16,6 +16,7 @@ use moat_core::shard::{AnotherIdentity, Arrival, PeerMessage, Refused, Then, Top
 use moat_core::{ConnId, Effects, Limits, Shard, ShardId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, PolicyFormat, PolicySourceText, Snapshot};
+use proptest::test_runner::Config as ProptestConfig;
 
 pub(crate) const V31: Version = Version::V31;
 pub(crate) const V311: Version = Version::V311;
@@ -23,6 +24,21 @@ pub(crate) const V5: Version = Version::V5;
 
 /// Whose clients are when a test does not care.
 pub(crate) const ANNA: &str = "anna";
+
+/// The cases of a property test: `bounded`, unless `MOAT_MODEL_CASES` names another number.
+pub(crate) fn cases(bounded: u32) -> ProptestConfig {
+    let asked = std::env::var("MOAT_MODEL_CASES").ok();
+    ProptestConfig {
+        cases: asked.map_or(bounded, |text| {
+            text.parse().expect("MOAT_MODEL_CASES is a number")
+        }),
+        failure_persistence: None,
+        max_shrink_iters: 10_000,
+        // A million cases reject more than the default allows.
+        max_local_rejects: u32::MAX,
+        ..ProptestConfig::default()
+    }
+}
 
 /// The only authentication method clients of tests may name.
 pub(crate) const METHOD: &str = "test";
