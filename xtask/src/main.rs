@@ -1,4 +1,4 @@
-//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`. No shell scripts.
+//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`, `cargo xtask model`. No shell scripts.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 #![allow(
     clippy::print_stdout,
@@ -6,8 +6,11 @@
     reason = "a command line tool speaks to a person"
 )]
 
+mod conformance;
+mod foreign;
 mod generate;
 mod install;
+mod model;
 mod siege;
 mod test;
 mod tests_run;
@@ -21,11 +24,15 @@ usage: cargo xtask COMMAND
 
   test          everything CI checks: format, lints, tidy, generated files, docs, tests, end to end
   gen           write the generated files
-  gen --check   fail if a generated file is not what `gen` would write
   hostile       attack a release build in every way there is: round trips of an honest client, memory, ceiling;
                 `hostile NAME` for the attacks with that in their name
   fume          broken sessions against a release build: --minutes N, --seed S, --first BATCH, --batches N
+  gen --check   fail if a generated file is not what `gen` would write, or a statement of MQTT has no test
   tidy          check the rules of the house that no other tool knows
+  foreign [CLIENT...]
+                only the foreign clients of `test`: mosquitto, paho, aiomqtt, gmqtt, node, chromium, rumqttc
+  model         run the model tests, optimised, a million cases each
+  model --cases N
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +46,14 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root),
         ["hostile", attack @ ..] => siege::run(&root, "hostile", attack),
         ["fume", options @ ..] => siege::run(&root, "fume", options),
+        ["foreign", clients @ ..] => foreign::run_alone(&root, clients),
+        ["model"] => model::run(&root, model::CASES),
+        ["model", "--cases", number] => match number.parse() {
+            Ok(cases) => model::run(&root, cases),
+            Err(_) => Err(format!(
+                "--cases {number}: write a number, as in --cases 1000000"
+            )),
+        },
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

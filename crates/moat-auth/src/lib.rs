@@ -6,12 +6,15 @@
 //! password to an [`AuthPool`] and gets the verdict by a callback. A certificate that TLS has
 //! verified costs nothing more to judge: that it asks the chain itself.
 //!
+//! A mechanism of MQTT 5.0's enhanced authentication is an [`EnhancedAuth`] in the [`Mechanisms`] of the broker.
+//!
 //! A new backend is a folder `backend/NAME/` with `mod`, `config`, `lookup` and `tests`, one line in
 //! `backend/mod.rs` and one in `chain.rs`, and a run of the contract test.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod backend;
 mod chain;
+mod enhanced;
 mod name;
 mod password;
 mod pool;
@@ -20,6 +23,10 @@ mod verdict;
 
 pub use backend::{file, x509};
 pub use chain::{BackendConfig, CHAIN_LINKS_MAX, Chain, ChainError, ContinueOnError};
+pub use enhanced::{
+    Dialogue, EXCHANGE_STEPS_MAX, EnhancedAuth, Exchange, MECHANISMS_MAX, METHOD_BYTES_MAX,
+    MechanismError, Mechanisms, Step,
+};
 pub use name::{NameError, USER_NAME_CHARS_MAX, check_user_name};
 pub use password::{
     GENERATED_PASSWORD_BYTES, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, Password, PasswordError,

@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::{BackendError, Chain, ConnectRequest, Verdict};
+use zeroize::Zeroizing;
+
+use crate::{BackendError, Chain, ConnectRequest, Dialogue, Step, Verdict};
 
 /// Most worker threads of a pool.
 pub const WORKERS_MAX: usize = 64;
@@ -18,6 +20,9 @@ pub const QUEUE_MAX: usize = 65_536;
 
 /// Called once with the verdict, on a worker thread (or on the dropping one, at the end).
 type Reply = Box<dyn FnOnce(Verdict) + Send>;
+
+/// The same for a step of an exchange, which comes back.
+type StepReply = Box<dyn FnOnce(Dialogue, Step) + Send>;
 
 /// As many requests wait as may: tell the client 0x89 Server busy (3.x: 3), it may try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,10 +51,17 @@ struct Queue {
     closed: bool,
 }
 
-struct Job {
-    chain: Arc<Chain>,
-    who: ConnectRequest,
-    reply: Reply,
+enum Job {
+    Connect {
+        chain: Arc<Chain>,
+        who: ConnectRequest,
+        reply: Reply,
+    },
+    Step {
+        dialogue: Dialogue,
+        data: Option<Zeroizing<Vec<u8>>>,
+        reply: StepReply,
+    },
 }
 
 impl AuthPool {
@@ -96,18 +108,28 @@ impl AuthPool {
         who: ConnectRequest,
         reply: Reply,
     ) -> Result<(), QueueFull> {
-        let mut queue = self.shared.lock();
-        if queue.jobs.len() >= self.shared.queue_max {
-            return Err(QueueFull);
-        }
-        queue.jobs.push_back(Job {
+        self.shared.push(Job::Connect {
             chain: Arc::clone(chain),
             who,
             reply,
-        });
-        drop(queue);
-        self.shared.wake.notify_one();
-        Ok(())
+        })
+    }
+
+    /// Queues a step of an exchange, as [`Self::try_submit`] a request; they share the bound.
+    ///
+    /// # Errors
+    /// [`QueueFull`]; `reply` is then dropped without being called.
+    pub fn try_advance(
+        &self,
+        dialogue: Dialogue,
+        data: Option<Zeroizing<Vec<u8>>>,
+        reply: StepReply,
+    ) -> Result<(), QueueFull> {
+        self.shared.push(Job::Step {
+            dialogue,
+            data,
+            reply,
+        })
     }
 
     /// How many requests wait now.
@@ -126,7 +148,7 @@ impl Drop for AuthPool {
         };
         self.shared.wake.notify_all();
         for job in waiting {
-            (job.reply)(Verdict::Unavailable(BackendError::ShuttingDown));
+            job.refuse();
         }
         for worker in self.workers.drain(..) {
             // A reply that held the last handle drops the pool on a worker, which can't wait for itself.
@@ -137,15 +159,59 @@ impl Drop for AuthPool {
     }
 }
 
+impl Job {
+    /// A defect in one backend must not take a worker away from everybody.
+    fn run(self) {
+        match self {
+            Self::Connect { chain, who, reply } => {
+                let judged = catch_unwind(AssertUnwindSafe(|| chain.authenticate(&who)));
+                let verdict = judged.unwrap_or(Verdict::Unavailable(BackendError::Panicked));
+                // The credentials are gone from memory before anybody acts on the verdict.
+                drop(who);
+                let _ = catch_unwind(AssertUnwindSafe(|| reply(verdict)));
+            }
+            Self::Step {
+                mut dialogue,
+                data,
+                reply,
+            } => {
+                let data_ref = data.as_deref().map(Vec::as_slice);
+                let judged = catch_unwind(AssertUnwindSafe(|| dialogue.advance(data_ref)));
+                let step = judged.unwrap_or(Step::Unavailable(BackendError::Panicked));
+                drop(data);
+                let _ = catch_unwind(AssertUnwindSafe(|| reply(dialogue, step)));
+            }
+        }
+    }
+
+    /// Answers without asking anybody.
+    fn refuse(self) {
+        match self {
+            Self::Connect { reply, .. } => {
+                reply(Verdict::Unavailable(BackendError::ShuttingDown));
+            }
+            Self::Step {
+                dialogue, reply, ..
+            } => reply(dialogue, Step::Unavailable(BackendError::ShuttingDown)),
+        }
+    }
+}
+
 impl Shared {
+    fn push(&self, job: Job) -> Result<(), QueueFull> {
+        let mut queue = self.lock();
+        if queue.jobs.len() >= self.queue_max {
+            return Err(QueueFull);
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.wake.notify_one();
+        Ok(())
+    }
+
     fn work(&self) {
         while let Some(job) = self.next() {
-            // A defect in one backend must not take a worker away from everybody.
-            let judged = catch_unwind(AssertUnwindSafe(|| job.chain.authenticate(&job.who)));
-            let verdict = judged.unwrap_or(Verdict::Unavailable(BackendError::Panicked));
-            // The credentials are gone from memory before anybody acts on the verdict.
-            drop(job.who);
-            let _ = catch_unwind(AssertUnwindSafe(|| (job.reply)(verdict)));
+            job.run();
         }
     }
 

@@ -76,9 +76,16 @@ pub enum RejectReason {
     /// No backend knows these credentials.
     #[error("unknown user")]
     UnknownUser,
-    /// The user name beside a certificate is not the certificate's identity.
-    #[error("the user name sent beside the certificate is not the certificate's identity")]
+    /// The user name beside a certificate is not the certificate's identity, or neither is the one that an authentication
+    /// method proved.
+    #[error("the user name or certificate is not that of the identity that was proved")]
     UserNameIsNotIdentity,
+    /// The client's answers to an authentication method prove nothing.
+    #[error("the answers to the authentication method are wrong")]
+    WrongProof,
+    /// An exchange went on for longer than [`crate::EXCHANGE_STEPS_MAX`].
+    #[error("the authentication method asked more often than moat lets it")]
+    TooManySteps,
 }
 
 impl RejectReason {
@@ -87,7 +94,7 @@ impl RejectReason {
     #[must_use]
     pub fn connack_v5(self) -> u8 {
         match self {
-            Self::EmptyChain | Self::NoCredentials => 0x87,
+            Self::EmptyChain | Self::NoCredentials | Self::WrongProof | Self::TooManySteps => 0x87,
             Self::NoPassword
             | Self::EmptyPassword
             | Self::WrongPassword

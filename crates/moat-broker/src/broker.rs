@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::Poll;
-use moat_auth::{AuthPool, Chain};
+use moat_auth::{AuthPool, Chain, Mechanisms};
 use moat_core::shard::Topology;
 use moat_core::sys::SysMessage;
 use moat_core::{Limits, Shard};
@@ -37,12 +37,16 @@ pub struct Setup {
     pub connect_timeout_secs: u64,
     /// How long a stop may take, in seconds.
     pub stop_timeout_secs: u64,
+    /// Where clients of 5.0 are sent when the broker stops, in the form of MQTT 5.0 section 4.11.
+    pub server_reference: Option<Arc<str>>,
     /// Messages one shard's inbox holds.
     pub inbox_messages_max: usize,
     /// Who may do what.
     pub policy: Arc<Snapshot>,
     /// Who vouches for clients.
     pub chain: Arc<Chain>,
+    /// Authentication methods of MQTT 5.0 that clients may name; every other one is refused.
+    pub mechanisms: Mechanisms,
     /// The workers that ask the chain.
     pub auth: Arc<AuthPool>,
     /// Where events go.
@@ -82,8 +86,10 @@ impl Broker {
             origin: Instant::now(),
             connect_timeout_secs: setup.connect_timeout_secs,
             stop_timeout_secs: setup.stop_timeout_secs,
+            server_reference: setup.server_reference,
             admission: Arc::clone(&admission),
             chain: setup.chain,
+            mechanisms: setup.mechanisms,
             auth: setup.auth,
             events: setup.events,
             inboxes: inboxes.clone(),

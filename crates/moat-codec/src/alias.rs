@@ -64,6 +64,15 @@ impl<'a> Resolved<'a> {
     }
 }
 
+/// How a PUBLISH on its way out uses a topic alias; 0 cannot be said [MQTT-3.3.2-8].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TopicAlias {
+    /// With the topic, for which the alias stands from then on.
+    Set(NonZeroU16),
+    /// Instead of the topic.
+    Use(NonZeroU16),
+}
+
 /// The topic aliases a peer has set on this connection.
 ///
 /// They do not survive it [MQTT-3.3.2-7], so this lives with the connection, not with the session. The table

@@ -71,6 +71,7 @@ pub fn frame_is_encode(publish: &Publish<'_>, version: Version) {
         packet_id: publish.packet_id,
         message_expiry_secs: publish.message_expiry_secs,
         subscription_ids: &ids,
+        topic_alias: None,
     };
     for (has_expiry, with_packet_id) in [(false, false), (false, true), (true, false), (true, true)]
     {

@@ -95,7 +95,7 @@ pub enum DecodeError {
     ConnectReservedFlag,
     /// Will QoS 3 [MQTT-3.1.2-12].
     WillQosReserved,
-    /// Will QoS or will retain without a will [MQTT-3.1.2-11], [MQTT-3.1.2-13].
+    /// Will QoS or will retain without a will [MQTT-3.1.2-11], [MQTT-3.1.2-13]; 3.1 disregards them.
     WillFlagsWithoutWill,
     /// A password without a user name before 5.0 [MQTT-3.1.2-22 of 3.1.1].
     PasswordWithoutUserName,

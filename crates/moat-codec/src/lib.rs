@@ -37,7 +37,7 @@ pub mod varint;
 mod version;
 mod writer;
 
-pub use alias::{InboundAliases, Resolved};
+pub use alias::{InboundAliases, Resolved, TopicAlias};
 pub use error::{DecodeError, EncodeError};
 pub use forwarded::ForwardedProperties;
 pub use frame::{Framed, frame};

@@ -1,13 +1,13 @@
 use std::num::NonZeroU32;
 
 use crate::publish_head::{self, EXPIRY_PROPERTY_BYTES, Head};
-use crate::{EncodeError, PacketId, QoS, Version, varint, writer};
+use crate::{EncodeError, PacketId, QoS, TopicAlias, Version, varint, writer};
 
 /// Subscription identifiers one frame can carry; further ones are left out. A session has far fewer.
 pub const SUBSCRIPTION_IDS_PER_FRAME_MAX: usize = 65_535;
 
 /// Bytes a frame keeps free for what a [`Patch`] adds: subscription identifiers of one byte and at most four,
-/// and an expiry.
+/// an expiry and a topic alias.
 const PATCH_BYTES_MAX: usize = 5 * SUBSCRIPTION_IDS_PER_FRAME_MAX + 64;
 
 /// A PUBLISH encoded once for every receiver of one protocol family and one shape (with or without packet
@@ -47,6 +47,8 @@ pub struct Patch<'a> {
     pub message_expiry_secs: Option<u32>,
     /// The identifiers of the matching subscriptions [MQTT-3.3.4-3]; ignored before 5.0.
     pub subscription_ids: &'a [NonZeroU32],
+    /// The receiver's alias for the topic [MQTT-3.3.2-11]; ignored before 5.0.
+    pub topic_alias: Option<TopicAlias>,
 }
 
 impl PublishFrame {
@@ -172,7 +174,8 @@ impl PublishFrame {
         let needs_packet_id = patch.effective_qos() != QoS::AtMostOnce;
         needs_packet_id == self.with_packet_id
             && (!self.version.is_v5()
-                || (patch.subscription_ids.is_empty()
+                || (patch.topic_alias.is_none()
+                    && patch.subscription_ids.is_empty()
                     && patch.message_expiry_secs.is_some() == self.has_expiry))
     }
 
@@ -196,15 +199,21 @@ impl PublishFrame {
         patch: &Patch<'a>,
     ) -> Head<'a, impl Iterator<Item = u32> + Clone + use<'a>> {
         let ids = patch.subscription_ids.iter().map(|id| id.get());
+        let topic = &self.bytes[self.topic_at..self.topic_end];
+        let (topic, topic_alias) = match patch.topic_alias.filter(|_| self.version.is_v5()) {
+            None => (topic, None),
+            Some(TopicAlias::Set(alias)) => (topic, Some(alias)),
+            Some(TopicAlias::Use(alias)) => (&topic[..0], Some(alias)),
+        };
         Head {
             version: self.version,
             qos: patch.effective_qos(),
             dup: patch.dup,
             retain: patch.retain,
-            topic: &self.bytes[self.topic_at..self.topic_end],
+            topic,
             packet_id: patch.packet_id,
             message_expiry_secs: patch.message_expiry_secs,
-            topic_alias: None,
+            topic_alias,
             // No decoded SUBSCRIBE has an identifier above the maximum, and none could be sent.
             subscription_ids: ids
                 .filter(|&id| id <= varint::MAX)
@@ -251,6 +260,7 @@ mod tests {
         packet_id: None,
         message_expiry_secs: None,
         subscription_ids: &[],
+        topic_alias: None,
     };
 
     fn written(frame: &PublishFrame, patch: &Patch<'_>) -> Vec<u8> {
@@ -297,6 +307,31 @@ mod tests {
                 0x30, 12, 0, 1, b't', 7, 0x0B, 1, 0x0B, 0x80, 0x01, 0x01, 0x00, b'x'
             ]
         );
+    }
+
+    #[test]
+    fn an_alias_is_set_beside_the_topic_and_used_instead_of_it() {
+        let frame = PublishFrame::encode(Version::V5, "t", &[], true, false, b"x").unwrap();
+        let alias = std::num::NonZeroU16::new(0x0102).unwrap();
+        let set = Patch {
+            message_expiry_secs: Some(5),
+            topic_alias: Some(TopicAlias::Set(alias)),
+            ..PATCH
+        };
+        assert_eq!(
+            written(&frame, &set),
+            [0x30, 13, 0, 1, b't', 8, 0x02, 0, 0, 0, 5, 0x23, 1, 2, b'x']
+        );
+        let used = Patch {
+            topic_alias: Some(TopicAlias::Use(alias)),
+            ..set
+        };
+        assert_eq!(
+            written(&frame, &used),
+            [0x30, 12, 0, 0, 8, 0x02, 0, 0, 0, 5, 0x23, 1, 2, b'x']
+        );
+        let old = PublishFrame::encode(Version::V311, "t", &[], false, false, b"x").unwrap();
+        assert_eq!(written(&old, &used), [0x30, 4, 0, 1, b't', b'x']);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::section::{Section, SectionSpec, section};
-use crate::sections::{Auth, Log, LogDestination, PolicyFiles, Tls};
+use crate::sections::{Auth, Log, LogDestination, Mqtt, PolicyFiles, Tls};
 use crate::setting::{Kind, Setting, Value, count_of, quoted};
 
 /// The most packet threads.
@@ -30,6 +30,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What all TLS listeners have in common.
     pub tls: Tls,
+    /// What clients are told of other servers.
+    pub mqtt: Mqtt,
     /// What clients may take.
     pub limits: Limits,
     /// How clients without a certificate prove who they are.
@@ -87,6 +89,7 @@ impl Default for Config {
             sys_version: false,
             listeners: Listener::defaults(),
             tls: Tls::default(),
+            mqtt: Mqtt::default(),
             limits: Limits::default(),
             auth: Auth::default(),
             policy: PolicyFiles::default(),
@@ -133,6 +136,7 @@ impl Config {
             Process::spec(),
             Listener::spec(),
             Tls::spec(),
+            Mqtt::spec(),
             Auth::spec(),
             PolicyFiles::spec(),
             Limits::spec(),

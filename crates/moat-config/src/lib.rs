@@ -35,7 +35,9 @@ pub use listener::{
 };
 pub use nearest::nearest;
 pub use problem::{ConfigError, ConfigErrors, ConfigWarning, Position};
-pub use sections::{Auth, Log, LogDestination, LogFormat, LogLevel, PolicyFiles, Tls, TlsVersion};
+pub use sections::{
+    Auth, Log, LogDestination, LogFormat, LogLevel, Mqtt, PolicyFiles, Tls, TlsVersion,
+};
 pub use setting::FileMode;
 
 /// The largest configuration file read, in bytes.

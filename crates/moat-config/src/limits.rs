@@ -78,7 +78,8 @@ section! {
         retained_bytes_max: usize = n(256 * MIB) => Kind::Bytes { min: 0, max: MEMORY_MAX }, example "\"1 GiB\"";
         /// The most retained messages of one identity.
         retained_per_identity_max: usize = n(1000) => Kind::Count { min: 0, max: COUNT_MAX }, example "100";
-        /// The most topic aliases of one connection in each direction.
+        /// The most topic aliases of one connection in each direction: those a client may set, and those the broker sets towards
+        /// a client that takes some.
         topic_alias_max: u16 = n(10) => Kind::Count { min: 0, max: 65_535 }, example "100";
         /// The most bytes that wait to be sent on one connection. Above it messages of QoS 0 are dropped and others stay queued.
         out_buffer_bytes_max: NonZeroUsize = n(MIB) => Kind::Bytes { min: 4 * KIB, max: GIB }, example "\"256 KiB\"";

@@ -12,7 +12,7 @@ use crate::listener::{LISTENERS_MAX, Listener};
 use crate::nearest::nearest;
 use crate::problem::{ConfigErrors, Problems};
 use crate::section::{FieldSpec, Section, SectionSpec};
-use crate::sections::{Auth, Log, PolicyFiles, Tls};
+use crate::sections::{Auth, Log, Mqtt, PolicyFiles, Tls};
 use crate::setting::{Value, quoted};
 use crate::{Loaded, check};
 
@@ -35,6 +35,7 @@ pub(crate) struct RawConfig {
     pub(crate) process: Written<Process>,
     pub(crate) listeners: Vec<Written<Listener>>,
     pub(crate) tls: Written<Tls>,
+    pub(crate) mqtt: Written<Mqtt>,
     pub(crate) limits: Written<Limits>,
     pub(crate) auth: Written<Auth>,
     pub(crate) policy: Written<PolicyFiles>,
@@ -82,6 +83,7 @@ impl RawConfig {
                 listeners
             },
             tls: self.tls.section,
+            mqtt: self.mqtt.section,
             limits: self.limits.section,
             auth: self.auth.section,
             policy: self.policy.section,
@@ -104,6 +106,7 @@ impl Reader<'_> {
             process: self.table(document, 0..0, &is_section, &sections),
             listeners: self.listeners(document),
             tls: self.section(document),
+            mqtt: self.section(document),
             limits: self.section(document),
             auth: self.section(document),
             policy: self.section(document),

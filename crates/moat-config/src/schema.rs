@@ -12,6 +12,8 @@ use crate::units::{BYTE_UNITS, TIME_UNITS};
 const FILE_MODE: &str = "^0?[67][0-7]{2}$";
 /// A path of [`Kind::RequestPath`], nearly.
 const REQUEST_PATH: &str = "^/[!-~]{0,255}$";
+/// A reference of [`Kind::ServerReference`], nearly.
+const SERVER_REFERENCE: &str = r"^[A-Za-z0-9._:\[\]-]+( [A-Za-z0-9._:\[\]-]+)*$";
 /// An origin of [`Kind::Origins`], nearly.
 const ORIGIN: &str = "^[a-z][a-z0-9+.-]*://[!-~]+$";
 
@@ -65,6 +67,7 @@ fn describe(field: &FieldSpec) -> Value {
         }),
         Kind::FileMode => json!({ "type": "string", "pattern": FILE_MODE }),
         Kind::RequestPath => json!({ "type": "string", "pattern": REQUEST_PATH }),
+        Kind::ServerReference => json!({ "type": "string", "pattern": SERVER_REFERENCE }),
         Kind::Origins { count_max } => json!({
             "type": "array", "maxItems": count_max, "items": { "type": "string", "pattern": ORIGIN },
         }),

@@ -21,6 +21,17 @@ section! {
 }
 
 section! {
+    /// What clients are told of other servers.
+    pub struct Mqtt = "[mqtt]" {
+        /// Where clients go when this broker stops: `host` or `host:port`, several with one space between, the best first. A client
+        /// of MQTT 5.0 gets it with DISCONNECT 0x9C (use another server), which is meant for a while; without it 0x8B says that the
+        /// server shuts down, and clients try again.
+        server_reference: Option<String> = None => Kind::ServerReference, example "\"mqtt-2.example.org:8883\"",
+            unset "not set: clients are sent nowhere else";
+    }
+}
+
+section! {
     /// How clients without a certificate prove who they are.
     pub struct Auth = "[auth]" {
         /// The file of users and password hashes that `moat user` edits.

@@ -15,6 +15,8 @@ pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
 /// The longest path of an HTTP request. Unit: bytes.
 const REQUEST_PATH_BYTES_MAX: usize = 256;
+/// The longest server reference, in bytes: it shares a packet with little else.
+const SERVER_REFERENCE_BYTES_MAX: usize = 1024;
 
 /// The longest origin: a host name has at most 253 characters. Unit: bytes.
 const ORIGIN_BYTES_MAX: usize = 300;
@@ -47,6 +49,8 @@ pub(crate) enum Kind {
     FileMode,
     /// The path of an HTTP request.
     RequestPath,
+    /// Hosts, each with or without a port, in the form of MQTT 5.0 section 4.11.
+    ServerReference,
     /// Origins of web pages, at most this many.
     Origins { count_max: usize },
     /// `"auto"` or a whole number from 1.
@@ -70,6 +74,7 @@ impl Kind {
             Self::Addresses { .. } => "list of addresses",
             Self::FileMode => "permissions",
             Self::RequestPath => "path",
+            Self::ServerReference => "hosts",
             Self::Origins { .. } => "list of origins",
             Self::AutoOrCount { .. } => "number or word",
             Self::StderrOrPath => "path or word",
@@ -103,6 +108,9 @@ impl Kind {
             Self::FileMode => "the permissions of a file in octal, \"0600\" to \"0777\"".to_owned(),
             Self::RequestPath => format!(
                 "a path like \"/mqtt\", of at most {REQUEST_PATH_BYTES_MAX} visible ASCII characters without \"?\" and \"#\""
+            ),
+            Self::ServerReference => format!(
+                "hosts like \"mqtt-2.example.org\", \"192.0.2.7:8883\" or \"[2001:db8::7]:8883\", one space between them, of at most {SERVER_REFERENCE_BYTES_MAX} characters"
             ),
             Self::Origins { count_max } => format!(
                 "a list of at most {count_max} origins in lower case without a path, like [\"https://dashboard.example.org\"]"
@@ -239,11 +247,12 @@ impl Setting for bool {
     }
 }
 
-/// A name, the path of a request or an origin.
+/// A name, the path of a request, an origin or a server reference.
 impl Setting for String {
     fn read<'v, 'i>(value: &'v Value<'i>, kind: &Kind, _: &Path) -> Result<Self, &'v Value<'i>> {
         let is_allowed = match kind {
             Kind::RequestPath => is_request_path,
+            Kind::ServerReference => is_server_reference,
             Kind::Origins { .. } => is_origin,
             _ => is_name,
         };
@@ -264,6 +273,27 @@ fn is_name(text: &str) -> bool {
 fn is_request_path(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
     text.starts_with('/') && text.len() <= REQUEST_PATH_BYTES_MAX && text.bytes().all(is_allowed)
+}
+
+/// Whether it is a list of hosts, each with a port from 1 or none [MQTT 5.0, 4.11]. Only form: the host may be down.
+fn is_server_reference(text: &str) -> bool {
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_name = |name: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        !name.is_empty() && name.bytes().all(allowed)
+    };
+    let is_host = |reference: &str| match reference.strip_prefix('[').map(|v6| v6.split_once(']')) {
+        Some(Some((address, port))) => {
+            address.parse::<std::net::Ipv6Addr>().is_ok()
+                && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+        }
+        Some(None) => false,
+        None => match reference.split_once(':') {
+            Some((name, port)) => is_name(name) && is_port(port),
+            None => is_name(reference),
+        },
+    };
+    text.len() <= SERVER_REFERENCE_BYTES_MAX && text.split(' ').all(is_host)
 }
 
 /// Whether a browser could write it so [RFC 6454 6.2]. One that no browser writes would never match.

@@ -57,6 +57,7 @@ fn the_default_listens_with_tls_and_wss_on_every_address() {
     assert_eq!(websocket.bind[1], "0.0.0.0:8084".parse().unwrap());
     assert_eq!(websocket.path, "/mqtt");
     assert!(websocket.origins.is_empty() && !websocket.anonymous);
+    assert_eq!(websocket.client_auth, ClientAuth::Off);
     assert_eq!(listener.name, "tls-8883");
     assert_eq!(
         listener.bind,
@@ -128,7 +129,7 @@ fn a_misspelt_key_names_the_nearest() {
     assert_eq!(
         errors("shards = 1\n\n[[listner]]\nname = \"a\"\n"),
         "moat.toml:3:3: unknown key \"listner\" in the file; allowed: user, shards, sys_interval_secs, sys_version, listener, \
-         tls, auth, policy, limits, log; did you mean \"listener\"?"
+         tls, mqtt, auth, policy, limits, log; did you mean \"listener\"?"
     );
     assert_eq!(
         errors("[tls]\n  verson_min = \"tlsv1.3\"\n"),
@@ -287,6 +288,33 @@ fn a_plain_listener_must_name_its_addresses_and_is_warned_about() {
 }
 
 #[test]
+fn a_server_reference_is_a_list_of_hosts() {
+    let read = |reference: &str| {
+        let text = format!("[mqtt]\nserver_reference = \"{reference}\"\n");
+        parse("moat.toml", &text).map(|loaded| loaded.config.mqtt)
+    };
+    for good in [
+        "host",
+        "mqtt-2.example.org:8883",
+        "192.0.2.7",
+        "[2001:db8::7]:8883 [::1] other_host:1",
+    ] {
+        assert_eq!(read(good).unwrap().server_reference.as_deref(), Some(good));
+    }
+    let too_long = "h".repeat(1025);
+    for bad in [
+        "", " ", "a  b", "a:0", "a:65536", "a:", ":1", "[::1", "[a]:1", "mqtt://a", "a/b",
+        &too_long,
+    ] {
+        let errors = read(bad).unwrap_err().to_string();
+        assert!(
+            errors.contains("mqtt.server_reference"),
+            "{bad:?}: {errors}"
+        );
+    }
+}
+
+#[test]
 fn a_unix_listener_needs_a_socket_and_has_no_addresses() {
     assert_eq!(
         errors("[[listener]]\nprotocol = \"unix\"\n"),
@@ -390,6 +418,18 @@ fn certificates_on_a_plain_listener_are_refused() {
          moat.toml:5:7: listener.key with protocol = \"tcp\", which has no certificates; use protocol = \"tls\" or \
          remove key"
     );
+}
+
+#[test]
+fn a_websocket_listener_asks_for_certificates_only_if_that_is_written() {
+    for (keys, expected) in [
+        ("", ClientAuth::Off),
+        ("client_ca = \"ca.pem\"", ClientAuth::Requested),
+        ("client_auth = \"required\"", ClientAuth::Required),
+    ] {
+        let config = config(&format!("[[listener]]\nprotocol = \"wss\"\n{keys}\n"));
+        assert_eq!(config.listeners[0].client_auth, expected, "{keys}");
+    }
 }
 
 #[test]

@@ -176,8 +176,9 @@ impl World {
         connect.clean_start = choice & 2 != 0;
         connect.properties.session_expiry_secs = Some(u32::from(choice >> 4));
         connect.properties.receive_maximum = NonZeroU16::new(RECEIVE_MAXIMUM);
+        connect.properties.topic_alias_maximum = u16::from(choice >> 6);
         connect.properties.maximum_packet_size = NonZeroU32::new(MAXIMUM_PACKET_SIZE);
-        let Ok(opening) = Opening::of_packet(&connect, || "".into()) else {
+        let Ok(opening) = Opening::of_packet(&connect, |_| false, || "".into()) else {
             return;
         };
         let arrival = Arrival {
@@ -187,6 +188,7 @@ impl World {
             tls: None,
             opening,
             identity: Arc::new(Identity::anonymous()),
+            expires_at: Time::NEVER,
         };
         let at = self.shard.connect(arrival, self.now, &mut self.fx);
         self.carry_out();

@@ -1,7 +1,8 @@
-//! What a shard asks of its driver after a step: flush, close, tell, hand over.
+//! What a shard asks of its driver after a step: flush, close, authenticate, tell, hand over.
 
 use moat_events::Event;
 
+use crate::session::enhanced::AuthenticationStep;
 use crate::shard::{PeerMessage, ShardId};
 
 /// A connection of this shard's driver.
@@ -43,6 +44,8 @@ pub struct Effects {
     pub dirty: Vec<ConnId>,
     /// Connections to close.
     pub closed: Vec<Close>,
+    /// What clients said about who they are, for their mechanisms.
+    pub authentications: Vec<AuthenticationStep>,
     /// What happened, for the log.
     pub events: Vec<Event>,
     /// One outbox per shard; the shard's own stays empty.

@@ -31,7 +31,7 @@ pub struct Limits {
     pub retained_bytes_max: usize,
     /// Retained messages of one identity owned by this shard.
     pub retained_per_identity_max: usize,
-    /// Topic aliases a client may set up.
+    /// Topic aliases of one connection in each direction.
     pub topic_alias_max: u16,
     /// Unsent bytes of one connection after which QoS 0 is dropped and QoS 1 and 2 wait.
     pub out_buffer_bytes_max: usize,

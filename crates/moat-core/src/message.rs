@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use moat_codec::{Patch, PublishFrame, QoS, Resolved, Version};
+use moat_codec::{Patch, PublishFrame, QoS, Resolved, TopicAlias, Version};
 use moat_policy::Authorized;
 
 use crate::Time;
@@ -241,6 +241,7 @@ impl<'a> Outgoing<'a> {
             packet_id: to.packet_id,
             message_expiry_secs: remaining,
             subscription_ids: to.subscription_ids,
+            topic_alias: to.topic_alias,
         };
         let Some(frame) = self.frame(to.version, to.packet_id.is_some()) else {
             return false;
@@ -294,4 +295,6 @@ pub struct Receiver<'a> {
     pub packet_id: Option<moat_codec::PacketId>,
     /// Identifiers of all subscriptions that matched [MQTT-3.3.4-3..5].
     pub subscription_ids: &'a [NonZeroU32],
+    /// The receiver's alias for the topic.
+    pub topic_alias: Option<TopicAlias>,
 }

@@ -117,7 +117,7 @@ events! {
         address: PeerAddress,
         /// The name of the listener.
         listener: String,
-        /// How it tried: `certificate`, `password` or `none`.
+        /// How it tried: `certificate`, `password`, `enhanced` (an authentication method of MQTT 5.0) or `none`.
         method: String,
         /// Why it was refused; more than the client was told.
         reason: String,

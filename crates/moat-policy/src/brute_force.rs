@@ -1,5 +1,20 @@
 //! A small world in which every topic can be tried: the oracle of the property tests.
 
+use proptest::test_runner::Config;
+
+/// The cases of a property test: `bounded`, unless `MOAT_MODEL_CASES` names another number.
+pub(crate) fn cases(bounded: u32) -> Config {
+    let asked = std::env::var("MOAT_MODEL_CASES").ok();
+    Config {
+        cases: asked.map_or(bounded, |text| {
+            text.parse().expect("MOAT_MODEL_CASES is a number")
+        }),
+        // A million cases reject more than the default allows.
+        max_local_rejects: u32::MAX,
+        ..Config::default()
+    }
+}
+
 /// The values a level of a topic may have; `z` stands in no pattern, so that a wildcard is never
 /// exhausted by literals.
 const ALPHABET: [&str; 5] = ["a", "b", "", "$s", "z"];

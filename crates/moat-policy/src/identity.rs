@@ -47,6 +47,14 @@ impl Identity {
         }
     }
 
+    /// Somebody whose user name was proved by an authentication method of MQTT 5.0.
+    pub fn from_method(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            source: Source::Method,
+            ..Self::from_password(name)
+        }
+    }
+
     /// Somebody whose name was taken from a verified client certificate.
     ///
     /// The identity ends when the certificate does.
@@ -77,6 +85,8 @@ pub enum Source {
     Certificate,
     /// User name and password.
     Password,
+    /// The exchange of an authentication method of MQTT 5.0. The users file need not know the name.
+    Method,
     /// Nothing: the listener allows connections without a credential.
     Anonymous,
 }
@@ -86,6 +96,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Certificate => "certificate",
             Self::Password => "password",
+            Self::Method => "method",
             Self::Anonymous => "anonymous",
         })
     }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use moat_auth::{AuthPool, BackendConfig, Chain, ContinueOnError, Password, file, x509};
+use moat_auth::{
+    AuthPool, BackendConfig, Chain, ContinueOnError, EnhancedAuth, Mechanisms, Password, file, x509,
+};
 use moat_broker::admission::AdmissionLimits;
 use moat_broker::control::ShardReport;
 use moat_broker::listener::{Bound, Listener, bind};
@@ -42,6 +44,8 @@ pub struct Builder {
     client_id: ClientIdMode,
     policy: Snapshot,
     users: Vec<(String, String)>,
+    server_reference: Option<Arc<str>>,
+    mechanisms: Mechanisms,
 }
 
 /// A running broker with a plain and a TLS listener on loopback, WebSocket over each, and a Unix socket.
@@ -157,6 +161,20 @@ impl Builder {
         self
     }
 
+    /// Where clients are sent when it stops.
+    #[must_use]
+    pub fn server_reference(mut self, reference: &str) -> Self {
+        self.server_reference = Some(reference.into());
+        self
+    }
+
+    /// An authentication method that clients may name.
+    #[must_use]
+    pub fn mechanism(mut self, mechanism: Arc<dyn EnhancedAuth>) -> Self {
+        self.mechanisms = Mechanisms::new(vec![mechanism]).unwrap();
+        self
+    }
+
     /// Starts it.
     #[must_use]
     pub fn start(self) -> TestBroker {
@@ -183,9 +201,11 @@ impl Builder {
             admission: self.admission,
             connect_timeout_secs: self.connect_timeout_secs,
             stop_timeout_secs: STOP_TIMEOUT_SECS,
+            server_reference: self.server_reference,
             inbox_messages_max: INBOX_MESSAGES_MAX,
             policy: Arc::new(self.policy),
             chain,
+            mechanisms: self.mechanisms,
             auth: Arc::new(auth),
             events: sender,
         };
@@ -263,6 +283,8 @@ impl TestBroker {
             client_id: ClientIdMode::Any,
             policy: Snapshot::allow_all(),
             users: Vec::new(),
+            server_reference: None,
+            mechanisms: Mechanisms::default(),
         }
     }
 

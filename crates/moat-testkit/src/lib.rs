@@ -21,6 +21,7 @@ pub mod broker;
 pub mod certs;
 pub mod fume;
 pub mod hostile;
+pub mod mechanism;
 pub mod mqtt;
 pub mod process;
 pub mod raw;

@@ -33,7 +33,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 }
 
 /// Every text file git knows or would know.
-fn text_files(root: &Path) -> Result<Vec<SourceFile>, String> {
+pub(crate) fn text_files(root: &Path) -> Result<Vec<SourceFile>, String> {
     let listed = Command::new("git")
         .args([
             "ls-files",

@@ -8,6 +8,7 @@ mod write;
 
 use std::sync::Arc;
 
+use moat_auth::Dialogue;
 use moat_core::Time;
 use moat_core::session::{Opening, SessionIndex};
 use moat_events::PeerAddress;
@@ -34,6 +35,8 @@ pub enum Stage {
     Greeting,
     /// The service plane has been asked who it is.
     AwaitingAuth(Box<Asked>),
+    /// A mechanism asked the client something, and its AUTH is awaited.
+    Exchanging(Box<Asked>, Box<Dialogue>),
     /// It is known and on its way to its home shard.
     Arriving(Box<Opening>, Arc<Identity>),
     /// It is the connection of a session.
@@ -79,6 +82,8 @@ pub struct Connection {
     pub paused: Option<Paused>,
     /// The peer's side is over. What it sent before is still being handled; then the connection ends.
     pub half_closed: bool,
+    /// The exchange of a re-authentication, while its client has to answer.
+    pub dialogue: Option<Box<Dialogue>>,
     /// What readiness is known. Edge-triggered: true until a read or write says otherwise.
     pub ready: Ready,
 }
@@ -137,6 +142,7 @@ impl Connection {
             deadline,
             paused: None,
             half_closed: false,
+            dialogue: None,
             ready: Ready::default(),
         }
     }

@@ -118,6 +118,32 @@ impl Connection {
         self.websocket.as_ref().is_some_and(|ws| ws.owes_pong())
     }
 
+    /// Appends bytes behind what is on the wire already, blocked or not: for a client without an out-buffer, which is
+    /// told one thing and has to answer it before there is another.
+    ///
+    /// # Errors
+    /// When TLS cannot seal any more.
+    pub fn seal_behind(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.websocket.is_some() {
+            let sealed = self.control(&mut Vec::new(), |websocket, frames| {
+                websocket.seal(bytes, frames)
+            });
+            if let Some(sealed) = sealed.map_err(io::Error::other)? {
+                sealed.map_err(io::Error::other)?;
+            }
+            return Ok(());
+        }
+        match self.tls.as_deref_mut() {
+            Some(tls) => tls
+                .seal(bytes, &mut self.wire.bytes)
+                .map_err(io::Error::other),
+            None => {
+                self.wire.bytes.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
     /// Appends last bytes behind what is on the wire already, blocked or not, and the goodbyes of the layers.
     ///
     /// # Errors

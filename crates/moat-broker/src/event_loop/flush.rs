@@ -31,9 +31,10 @@ impl EventLoop {
         match connection.stage {
             Stage::Closing => self.flush_closing(id),
             Stage::Attached(at) => self.flush_attached(id, at),
-            Stage::Greeting | Stage::AwaitingAuth(_) | Stage::Arriving(..) => {
-                self.flush_handshake(id)
-            }
+            Stage::Greeting
+            | Stage::AwaitingAuth(_)
+            | Stage::Exchanging(..)
+            | Stage::Arriving(..) => self.flush_handshake(id),
         }
     }
 

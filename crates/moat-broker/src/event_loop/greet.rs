@@ -1,17 +1,20 @@
 //! From the first CONNECT to the session: who is it, may it come, and where is its home.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use moat_auth::{ConnectRequest, Password, Verdict};
+use moat_auth::{ConnectRequest, Dialogue, EnhancedAuth, Password, Step, Verdict};
 use moat_codec::{Connect, DecodeError, Framed, Packet, ReasonCode, Version, frame};
 use moat_config::ClientIdMode;
-use moat_core::ConnId;
 use moat_core::session::Opening;
 use moat_core::shard::{Arrival, Refused};
+use moat_core::{ConnId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, Source};
 
 use super::EventLoop;
+use super::exchange::ENHANCED;
 use crate::connection::{Asked, Connection, Paused, Stage};
 use crate::inbox::Envelope;
 use crate::tls::identity_from_chain;
@@ -24,7 +27,15 @@ pub struct Answer {
     /// Whose.
     pub conn: ConnId,
     /// What.
-    pub verdict: Verdict,
+    pub outcome: Outcome,
+}
+
+/// What was found out about a client.
+pub enum Outcome {
+    /// Whether the chain vouches for it.
+    Verdict(Verdict),
+    /// What its mechanism says, and the exchange it is in.
+    Step(Box<Dialogue>, Box<Step>),
 }
 
 impl EventLoop {
@@ -66,17 +77,20 @@ impl EventLoop {
         match version {
             // A 3.x CONNACK has a code for these three only (3.1.1 section 3.2.2.3).
             Some(version) if version.is_v5() || has_v3_code(reason) => {
-                self.refuse(id, version, reason, &error.to_string());
+                self.refuse(id, (version, u32::MAX), reason, &error.to_string());
             }
             _ => self.refuse_silently(id, &format!("malformed CONNECT: {error}")),
         }
     }
 
     fn connect(&mut self, id: ConnId, connect: &Connect<'_>) {
-        let opening = match Opening::of_packet(connect, fresh_client_id) {
+        let method = connect.properties.authentication_method;
+        let mechanism = method.and_then(|method| self.common.mechanisms.find(method).cloned());
+        let speaks = |_: &str| mechanism.is_some();
+        let opening = match Opening::of_packet(connect, speaks, fresh_client_id) {
             Ok(opening) => opening,
             Err(reason) => {
-                self.refuse(id, connect.version, reason, reason.name());
+                self.refuse(id, speaker(connect), reason, reason.name());
                 return;
             }
         };
@@ -86,6 +100,7 @@ impl EventLoop {
         let certificate = certificate_identity(connection);
         let tried = connect.username.map(Into::into);
         let method = match (&certificate, connect.username, connect.password) {
+            _ if mechanism.is_some() => ENHANCED,
             (Ok(Some(_)) | Err(_), ..) => "certificate",
             (Ok(None), None, None) => "none",
             (Ok(None), ..) => "password",
@@ -96,21 +111,27 @@ impl EventLoop {
             method,
         }));
         match certificate {
-            Ok(certificate) => self.ask(id, connect, certificate),
+            Ok(certificate) => self.ask(id, connect, certificate, mechanism),
             Err(error) => self.rejected(id, ReasonCode::NotAuthorized, &error),
         }
     }
 
-    /// Asks the chain. A certificate is decided at once; a password costs a hash, so a worker of
+    /// Asks the chain, or the mechanism of the client's authentication method. A certificate is decided at once; a password costs a hash, so a worker of
     /// the service plane does it while the connection waits as a state.
-    fn ask(&mut self, id: ConnId, connect: &Connect<'_>, certificate: Option<Identity>) {
+    fn ask(
+        &mut self,
+        id: ConnId,
+        connect: &Connect<'_>,
+        certificate: Option<Identity>,
+        mechanism: Option<Arc<dyn EnhancedAuth>>,
+    ) {
         let inbox = self.common.inboxes[self.shard.id().index()].clone();
         let Some(connection) = self.connection(id) else {
             return;
         };
         let offered =
             certificate.is_some() || connect.username.is_some() || connect.password.is_some();
-        if !offered && connection.listener.anonymous {
+        if !offered && mechanism.is_none() && connection.listener.anonymous {
             self.authenticated(id, Arc::new(Identity::anonymous()));
             return;
         }
@@ -125,18 +146,24 @@ impl EventLoop {
             address: connection.address,
             listener: Arc::clone(&connection.listener.name),
         };
+        if let Some(mechanism) = mechanism {
+            self.begin_exchange(id, connect, mechanism, request);
+            return;
+        }
         if at_once {
             let verdict = self.common.chain.authenticate(&request);
-            self.answered(Answer { conn: id, verdict });
+            let outcome = Outcome::Verdict(verdict);
+            self.answered(Answer { conn: id, outcome });
             return;
         }
         let reply = Box::new(move |verdict| {
-            inbox.send_waiting(Envelope::Answer(Answer { conn: id, verdict }));
+            let outcome = Outcome::Verdict(verdict);
+            inbox.send_waiting(Envelope::Answer(Answer { conn: id, outcome }));
         });
         if self.common.auth.try_submit(request, reply).is_err() {
             self.refuse(
                 id,
-                connect.version,
+                speaker(connect),
                 ReasonCode::ServerBusy,
                 "password_checks_queued_max reached",
             );
@@ -146,7 +173,11 @@ impl EventLoop {
     /// The chain has answered.
     pub(super) fn answered(&mut self, answer: Answer) {
         let id = answer.conn;
-        match answer.verdict {
+        let verdict = match answer.outcome {
+            Outcome::Verdict(verdict) => verdict,
+            Outcome::Step(dialogue, step) => return self.stepped(id, dialogue, *step),
+        };
+        match verdict {
             Verdict::Accept(identity) => self.authenticated(id, Arc::new(identity)),
             Verdict::Reject(reject) => {
                 let reason =
@@ -166,14 +197,16 @@ impl EventLoop {
     }
 
     /// Nobody vouches for the client.
-    fn rejected(&mut self, id: ConnId, reason: ReasonCode, why: &str) {
+    pub(super) fn rejected(&mut self, id: ConnId, reason: ReasonCode, why: &str) {
         let Some(connection) = self.connection(id) else {
             return;
         };
         let Stage::AwaitingAuth(asked) = &connection.stage else {
             return;
         };
-        let version = asked.opening.version;
+        // A stranger is told nothing beyond the code.
+        let (version, size_max) = (asked.opening.version, asked.opening.maximum_packet_size);
+        let Refused { bytes, .. } = Refused::new(version, size_max, reason);
         let event = Event::AuthenticationFailed {
             identity: asked.tried.as_deref().map(str::to_owned),
             client_id: asked.opening.client_id.to_string(),
@@ -183,12 +216,11 @@ impl EventLoop {
             reason: why.to_owned(),
         };
         self.fx.events.push(event);
-        let Refused { bytes, .. } = Refused::new(version, reason);
         self.begin_closing(id, &bytes);
     }
 
     /// It is known who it is: counts are checked, and it goes home.
-    fn authenticated(&mut self, id: ConnId, identity: Arc<Identity>) {
+    pub(super) fn authenticated(&mut self, id: ConnId, identity: Arc<Identity>) {
         let topology = self.common.topology.clone();
         let Some(connection) = self.connection(id) else {
             return;
@@ -198,9 +230,8 @@ impl EventLoop {
             return;
         };
         let mut opening = asked.opening;
-        let version = opening.version;
         if let Err(why) = bind_client_id(connection.listener.client_id, &identity, &mut opening) {
-            self.refuse(id, version, ReasonCode::ClientIdentifierNotValid, why);
+            self.refuse_known(id, &opening, ReasonCode::ClientIdentifierNotValid, why, why);
             return;
         }
         // Strangers on an anonymous listener share a name, but they are not one identity.
@@ -210,12 +241,11 @@ impl EventLoop {
             .authenticated_as((!anonymous).then_some(&identity.name))
             .is_err()
         {
-            self.refuse(
-                id,
-                version,
-                ReasonCode::QuotaExceeded,
+            let (why, reached) = (
+                "this identity has as many connections as the server allows",
                 "connections_per_identity_max reached",
             );
+            self.refuse_known(id, &opening, ReasonCode::QuotaExceeded, why, reached);
             return;
         }
         let home = topology.home(&identity.name, &opening.client_id);
@@ -230,6 +260,7 @@ impl EventLoop {
 
     /// A connection has come home: its session begins or goes on.
     pub(super) fn arrive(&mut self, id: ConnId) {
+        let now = self.now;
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -241,7 +272,8 @@ impl EventLoop {
         if !self.common.chain.still_vouches_for(&identity) {
             // Taken out of the users file since the password was checked.
             let why = "the user is in no users file any more";
-            self.refuse(id, opening.version, ReasonCode::NotAuthorized, why);
+            let speaker = (opening.version, opening.maximum_packet_size);
+            self.refuse(id, speaker, ReasonCode::NotAuthorized, why);
             return;
         }
         let Some(connection) = self.connection(id) else {
@@ -253,6 +285,7 @@ impl EventLoop {
             listener: Arc::clone(&connection.listener.name),
             tls: connection.tls_version(),
             opening: *opening,
+            expires_at: expiry(&identity, now),
             identity,
         };
         let connected = self.shard.connect(arrival, self.now, &mut self.fx);
@@ -275,10 +308,30 @@ impl EventLoop {
         }
     }
 
-    /// Turns a client away with a CONNACK.
-    pub(super) fn refuse(&mut self, id: ConnId, version: Version, reason: ReasonCode, why: &str) {
+    /// Turns a stranger away with a CONNACK of at most `size_max` bytes, without a word of why.
+    pub(super) fn refuse(
+        &mut self,
+        id: ConnId,
+        (version, size_max): (Version, u32),
+        reason: ReasonCode,
+        why: &str,
+    ) {
         self.refused(id, reason, why);
-        let Refused { bytes, .. } = Refused::new(version, reason);
+        let Refused { bytes, .. } = Refused::new(version, size_max, reason);
+        self.begin_closing(id, &bytes);
+    }
+
+    /// Turns away a client that has proved who it is: it may hear `why`, the log tells `cause`.
+    fn refuse_known(
+        &mut self,
+        id: ConnId,
+        opening: &Opening,
+        reason: ReasonCode,
+        why: &str,
+        cause: &str,
+    ) {
+        self.refused(id, reason, cause);
+        let Refused { bytes, .. } = Refused::within(opening, reason, why);
         self.begin_closing(id, &bytes);
     }
 
@@ -296,8 +349,19 @@ impl EventLoop {
     }
 }
 
+/// When what proved an identity ends, on the clock of the shards.
+pub(super) fn expiry(identity: &Identity, now: Time) -> Time {
+    let Some(at) = identity.expires_at else {
+        return Time::NEVER;
+    };
+    match at.duration_since(SystemTime::now()) {
+        Ok(left) => now.plus_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        Err(_passed) => now,
+    }
+}
+
 /// The identity that a verified client certificate proves, if there is one.
-fn certificate_identity(connection: &Connection) -> Result<Option<Identity>, String> {
+pub(super) fn certificate_identity(connection: &Connection) -> Result<Option<Identity>, String> {
     let Some(chain) = connection
         .tls
         .as_ref()
@@ -337,6 +401,12 @@ fn bind_client_id(
     }
 }
 
+/// The version of a client and the largest packet it takes, in bytes.
+pub(super) fn speaker(connect: &Connect<'_>) -> (Version, u32) {
+    let size_max = connect.properties.maximum_packet_size;
+    (connect.version, size_max.map_or(u32::MAX, NonZeroU32::get))
+}
+
 fn has_v3_code(reason: ReasonCode) -> bool {
     use ReasonCode::{BadUserNameOrPassword, ClientIdentifierNotValid, UnsupportedProtocolVersion};
     matches!(
@@ -359,4 +429,30 @@ fn fresh_client_id() -> Box<str> {
         id.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
     }
     id.into_boxed_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_proof_is_told_on_the_clock_of_the_shards() {
+        let now = Time::from_millis(5000);
+        let ending = |at: Option<SystemTime>| {
+            let mut identity = Identity::from_password("anna");
+            identity.expires_at = at;
+            expiry(&identity, now)
+        };
+        assert_eq!(ending(None), Time::NEVER);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(ending(Some(SystemTime::now() - hour)), now);
+        let end = ending(Some(SystemTime::now() + hour));
+        let hour_later = now.plus_secs(3600);
+        assert!(
+            end <= hour_later && hour_later.millis_since(end) < 60_000,
+            "{end:?}"
+        );
+    }
 }

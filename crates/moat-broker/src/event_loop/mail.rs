@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moat_codec::ReasonCode;
+use moat_codec::{Disconnect, ReasonCode};
 use moat_core::sys::SysMessage;
 use moat_policy::Identity;
 
@@ -85,14 +85,22 @@ impl EventLoop {
         }
     }
 
-    /// Says goodbye to everybody [5.0 section 3.14.2.1: 0x8B]; the loop ends when they have it, or
-    /// when the time is up.
+    /// Says goodbye to everybody [5.0 section 3.14.2.1: 0x8B, or 0x9C if there is another server]; the loop ends when
+    /// they have it, or when the time is up.
     fn stop(&mut self) {
         if self.stopping.is_some() {
             return;
         }
         self.stopping = Some(self.now.plus_secs(self.common.stop_timeout_secs));
         self.close_listeners();
+        let common = Arc::clone(&self.common);
+        let goodbye = Disconnect {
+            server_reference: common.server_reference.as_deref(),
+            ..Disconnect::new(match common.server_reference {
+                Some(_) => ReasonCode::UseAnotherServer,
+                None => ReasonCode::ServerShuttingDown,
+            })
+        };
         let all: Vec<_> = self
             .connections
             .iter()
@@ -108,15 +116,16 @@ impl EventLoop {
             };
             match connection.stage {
                 Stage::Attached(at) => {
-                    let reason = ReasonCode::ServerShuttingDown;
+                    let why = "server shutting down";
                     self.shard
-                        .close(at, reason, "server shutting down", self.now, &mut self.fx);
+                        .close_with(at, goodbye, why, self.now, &mut self.fx);
                     self.settle();
                 }
                 Stage::Closing => {}
-                Stage::Greeting | Stage::AwaitingAuth(_) | Stage::Arriving(..) => {
-                    self.drop_connection(id)
-                }
+                Stage::Greeting
+                | Stage::AwaitingAuth(_)
+                | Stage::Exchanging(..)
+                | Stage::Arriving(..) => self.drop_connection(id),
             }
         }
         if let Some(deadline) = self.stopping {

@@ -5,6 +5,7 @@
 
 mod accept;
 mod close;
+mod exchange;
 mod flush;
 mod greet;
 mod hand_over;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
-use moat_auth::{AuthPool, Chain};
+use moat_auth::{AuthPool, Chain, Mechanisms};
 use moat_core::sys::Traffic;
 use moat_core::{ConnId, Effects, Shard, ShardId, Time};
 use moat_events::EventSender;
@@ -49,10 +50,14 @@ pub struct Common {
     pub connect_timeout_secs: u64,
     /// How long a stop may take, in seconds.
     pub stop_timeout_secs: u64,
+    /// Where clients are sent when the broker stops.
+    pub server_reference: Option<Arc<str>>,
     /// Who may connect.
     pub admission: Arc<Admission>,
     /// Who vouches for clients.
     pub chain: Arc<Chain>,
+    /// Which authentication methods there are beside it.
+    pub mechanisms: Mechanisms,
     /// The workers that ask the chain when the answer takes time.
     pub auth: Arc<AuthPool>,
     /// Where events go.

@@ -112,8 +112,10 @@ impl EventLoop {
         let Some(connection) = self.connection(id) else {
             return used;
         };
-        if let Stage::Greeting = connection.stage {
-            used = self.greet(id, bytes);
+        match connection.stage {
+            Stage::Greeting => used = self.greet(id, bytes),
+            Stage::Exchanging(..) => used = self.exchange(id, bytes),
+            _ => {}
         }
         let Some(connection) = self.connection(id) else {
             return used;
@@ -125,6 +127,9 @@ impl EventLoop {
             .shard
             .receive(at, &bytes[used..], self.now, &mut self.fx);
         self.settle();
+        if !self.fx.authentications.is_empty() {
+            self.authenticate_again();
+        }
         if let Some(connection) = self.connection(id) {
             match received.then {
                 Then::NeedMore(_) | Then::Closed => {}
@@ -161,6 +166,10 @@ impl EventLoop {
             Stage::Attached(_) | Stage::Closing => return,
             Stage::Greeting if full => {
                 self.refuse_silently(id, "CONNECT larger than 64 KiB");
+                return;
+            }
+            Stage::Exchanging(..) if full => {
+                self.refuse_silently(id, "AUTH larger than 64 KiB");
                 return;
             }
             Stage::AwaitingAuth(_) | Stage::Arriving(..) if full => {
@@ -202,7 +211,10 @@ impl EventLoop {
                 self.settle();
                 self.close_after(id, ended);
             }
-            Stage::Greeting | Stage::AwaitingAuth(_) | Stage::Arriving(..) => {
+            Stage::Greeting
+            | Stage::AwaitingAuth(_)
+            | Stage::Exchanging(..)
+            | Stage::Arriving(..) => {
                 let (address, listener) =
                     (connection.address, connection.listener.name.to_string());
                 self.fx.events.push(match ended {

@@ -44,10 +44,13 @@ impl EventLoop {
         };
         match connection.stage {
             Stage::Closing if connection.deadline <= now => self.drop_connection(id),
-            Stage::Greeting | Stage::AwaitingAuth(_) | Stage::Arriving(..)
+            Stage::Greeting
+            | Stage::AwaitingAuth(_)
+            | Stage::Exchanging(..)
+            | Stage::Arriving(..)
                 if connection.deadline <= now =>
             {
-                self.refuse_silently(id, "no CONNECT within connect_timeout_secs");
+                self.refuse_silently(id, "not connected within connect_timeout_secs");
             }
             _ => {
                 if matches!(connection.paused, Some(Paused::Until(until)) if until <= now) {

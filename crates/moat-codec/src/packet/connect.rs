@@ -292,9 +292,15 @@ impl Flags {
         if is_set(0) {
             return Err(DecodeError::ConnectReservedFlag);
         }
-        let qos_bits = (byte >> 3) & 0b11;
+        let has_will = is_set(2);
+        // 3.1 section 3.1: without a will, its QoS and RETAIN are disregarded.
+        let qos_bits = if has_will || version != Version::V31 {
+            (byte >> 3) & 0b11
+        } else {
+            0
+        };
         // [MQTT-3.1.2-11], [MQTT-3.1.2-13]
-        if !is_set(2) && (qos_bits != 0 || is_set(5)) {
+        if !has_will && (qos_bits != 0 || is_set(5)) && version != Version::V31 {
             return Err(DecodeError::WillFlagsWithoutWill);
         }
         // [MQTT-3.1.2-12]
@@ -304,7 +310,7 @@ impl Flags {
         if password && !username && !version.is_v5() {
             return Err(DecodeError::PasswordWithoutUserName);
         }
-        let will = is_set(2).then_some(WillFlags {
+        let will = has_will.then_some(WillFlags {
             qos,
             retain: is_set(5),
         });

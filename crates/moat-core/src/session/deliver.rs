@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use moat_codec::{Ack, PacketId, PacketType, QoS};
+use moat_codec::{Ack, PacketId, PacketType, QoS, TopicAlias};
 
 use super::inflight::{Parcel, Pending, SubscriptionIdList};
 use super::{Link, Outbound, Session, Share};
@@ -167,9 +167,9 @@ impl Link {
             retain: wish.retain,
             packet_id: None,
             subscription_ids: wish.ids,
+            topic_alias: None,
         };
-        let size_max = self.maximum_packet_size;
-        if message.write(&to, size_max, self.buffer(pool)) {
+        if self.write(message, to, pool) {
             Delivered::Sent
         } else {
             Delivered::Dropped
@@ -196,15 +196,60 @@ impl Link {
             retain,
             packet_id: Some(id),
             subscription_ids: ids.as_slice(),
+            topic_alias: None,
         };
-        let size_max = self.maximum_packet_size;
-        if message.write(&to, size_max, self.buffer(pool)) {
+        if self.write(message, to, pool) {
             self.send_quota -= 1;
             Delivered::Sent
         } else {
             outbound.finish(id);
             Delivered::Dropped
         }
+    }
+
+    /// Appends one PUBLISH, with an alias for its topic if the client takes some. Returns whether it was written.
+    fn write(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        to: Receiver<'_>,
+        pool: &mut BufferPool,
+    ) -> bool {
+        let size_max = self.maximum_packet_size;
+        if self.aliases_out.is_some() && self.write_aliased(message, &to, pool) {
+            return true;
+        }
+        message.write(&to, size_max, self.buffer(pool))
+    }
+
+    /// Appends one PUBLISH with an alias. Returns false, and writes nothing, where there is none or where the alias
+    /// makes it too large for the client.
+    fn write_aliased(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        to: &Receiver<'_>,
+        pool: &mut BufferPool,
+    ) -> bool {
+        let offered = self
+            .aliases_out
+            .as_ref()
+            .and_then(|aliases| aliases.offer(message.topic()));
+        let Some(alias) = offered else { return false };
+        // What is retained is told once as a rule, and would take the aliases from what comes again.
+        if to.retain && matches!(alias, TopicAlias::Set(_)) {
+            return false;
+        }
+        let to = Receiver {
+            topic_alias: offered,
+            ..*to
+        };
+        let size_max = self.maximum_packet_size;
+        if !message.write(&to, size_max, self.buffer(pool)) {
+            return false;
+        }
+        if let Some(aliases) = self.aliases_out.as_deref_mut() {
+            aliases.sent(message.topic(), alias);
+        }
+        true
     }
 
     /// Sends the next thing owed. Returns whether there may be more to send.
@@ -287,7 +332,9 @@ impl Link {
                     retain: parcel.retain,
                     packet_id: Some(id),
                     subscription_ids: parcel.ids.as_slice(),
+                    topic_alias: None,
                 };
+                // With its whole topic: what was sent before may have been lost with its alias.
                 let size_max = self.maximum_packet_size;
                 if outgoing.write(&to, size_max, self.buffer(pool)) {
                     self.send_quota -= 1;

@@ -3,6 +3,8 @@
 use moat_codec::{InboundAliases, ReasonCode, Version};
 use moat_events::PeerAddress;
 
+use super::aliases::OutboundAliases;
+use super::enhanced::Enhanced;
 use super::rate::PublishRate;
 use crate::shard::RetainedWish;
 use crate::{ConnId, Time};
@@ -20,6 +22,8 @@ pub struct Link {
     pub version: Version,
     /// Topic aliases the client has set up [MQTT-3.3.2-7].
     pub aliases: InboundAliases,
+    /// Topic aliases set towards the client; absent unless it takes some.
+    pub aliases_out: Option<Box<OutboundAliases>>,
     /// Bytes for the client. Empty and without capacity while there is nothing to say.
     pub out: Vec<u8>,
     /// The client's Receive Maximum.
@@ -28,6 +32,8 @@ pub struct Link {
     pub send_quota: u16,
     /// The largest packet the client takes, in bytes.
     pub maximum_packet_size: u32,
+    /// Whether it wants to hear reasons with anything but CONNACK and DISCONNECT [MQTT-3.1.2-29].
+    pub wants_reasons: bool,
     /// Keep alive in seconds; 0 is none.
     pub keep_alive_secs: u16,
     /// When the last bytes came.
@@ -42,6 +48,10 @@ pub struct Link {
     pub waiting_subscribes: u16,
     /// The session expiry the CONNECT asked for; 0 may not be raised by DISCONNECT.
     pub connect_expiry_secs: u32,
+    /// When what proved its identity ends, and the connection with it.
+    pub expires_at: Time,
+    /// The authentication method it was opened with; absent without one.
+    pub enhanced: Option<Box<Enhanced>>,
 }
 
 /// How far a packet of many filters has been handled. The packet comes again, whole, until all of it is.
@@ -56,6 +66,14 @@ pub struct PartialPacket {
 }
 
 impl Link {
+    /// When a re-authentication that is under way has taken too long.
+    #[must_use]
+    pub fn reauthentication_deadline(&self) -> Time {
+        self.enhanced
+            .as_ref()
+            .map_or(Time::NEVER, |enhanced| enhanced.deadline)
+    }
+
     /// When silence becomes a reason to close.
     #[must_use]
     pub fn keep_alive_deadline(&self) -> Time {

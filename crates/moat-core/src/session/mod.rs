@@ -1,5 +1,7 @@
 //! One client's session: what it is owed and what it has promised, online or offline.
 
+pub mod aliases;
+pub mod enhanced;
 pub mod inflight;
 pub mod link;
 pub mod opening;
@@ -106,7 +108,10 @@ impl Session {
             .link
             .as_ref()
             .map_or(Time::NEVER, |link| link.keep_alive_deadline());
-        keep_alive.min(self.ends_at).min(self.will_at)
+        let proof = self.link.as_ref().map_or(Time::NEVER, |link| {
+            link.reauthentication_deadline().min(link.expires_at)
+        });
+        keep_alive.min(proof).min(self.ends_at).min(self.will_at)
     }
 
     /// What it is owed, made on first need.

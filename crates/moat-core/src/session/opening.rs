@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use moat_codec::{Connect, ReasonCode, Version};
 
+use super::enhanced::Authentication;
 use super::will::Will;
 use crate::Limits;
 
@@ -32,22 +33,29 @@ pub struct Opening {
     pub receive_maximum: u16,
     /// The largest packet the client takes, in bytes.
     pub maximum_packet_size: u32,
+    /// The largest topic alias the client takes; 0 is none, and always so before 5.0.
+    pub topic_alias_maximum: u16,
     /// Whether reason strings may be sent with anything but CONNACK and DISCONNECT.
     pub request_problem_information: bool,
+    /// The authentication method it named, if it did.
+    pub authentication: Option<Box<Authentication>>,
 }
 
 impl Opening {
-    /// Takes over what a CONNECT says. `fresh_client_id` is used when it names none [MQTT-3.1.3-6].
+    /// Takes over what a CONNECT says. `fresh_client_id` is used when it names none [MQTT-3.1.3-6]; `speaks` says
+    /// which authentication methods there are. Whoever knows one has to lead the exchange.
     ///
     /// # Errors
     /// With the reason for the CONNACK when it asks for what this server does not have.
     pub fn of_packet(
         connect: &Connect<'_>,
+        speaks: impl FnOnce(&str) -> bool,
         fresh_client_id: impl FnOnce() -> Box<str>,
     ) -> Result<Opening, ReasonCode> {
         let properties = &connect.properties;
-        if properties.authentication_method.is_some() {
-            // No mechanism is configured, so none can be spoken (4.12).
+        let method = properties.authentication_method;
+        if method.is_some_and(|method| !speaks(method)) {
+            // [MQTT-4.12.0-1]
             return Err(ReasonCode::BadAuthenticationMethod);
         }
         let client_id_assigned = connect.client_id.is_empty();
@@ -77,7 +85,17 @@ impl Opening {
             maximum_packet_size: properties
                 .maximum_packet_size
                 .map_or(u32::MAX, NonZeroU32::get),
+            topic_alias_maximum: match connect.version {
+                Version::V5 => properties.topic_alias_maximum,
+                Version::V31 | Version::V311 => 0,
+            },
             request_problem_information: properties.request_problem_information,
+            authentication: method.map(|method| {
+                Box::new(Authentication {
+                    method: method.into(),
+                    data: None,
+                })
+            }),
         })
     }
 

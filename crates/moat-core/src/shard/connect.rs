@@ -9,7 +9,10 @@ use moat_events::{Event, PeerAddress};
 use moat_policy::{Identity, Subject};
 
 use super::Shard;
+use super::answer::{goodbye, within};
 use crate::effects::{Close, ConnId, Effects};
+use crate::session::aliases::OutboundAliases;
+use crate::session::enhanced::Enhanced;
 use crate::session::rate::PublishRate;
 use crate::session::{Link, Opening, SessionIndex};
 use crate::time::Time;
@@ -28,6 +31,8 @@ pub struct Arrival {
     pub opening: Opening,
     /// Who it is.
     pub identity: Arc<Identity>,
+    /// When that proof ends, as of [`Identity::expires_at`].
+    pub expires_at: Time,
 }
 
 /// A CONNECT that was not granted.
@@ -40,18 +45,28 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// A refusal in the client's protocol version.
+    /// A refusal in the client's protocol version that says nothing beyond the code, for strangers. A client that
+    /// does not even take the smallest CONNACK learns it from the end of its connection.
     #[must_use]
-    pub fn new(version: Version, reason: ReasonCode) -> Refused {
+    pub fn new(version: Version, size_max: u32, reason: ReasonCode) -> Refused {
         let mut bytes = Vec::new();
-        let connack = ConnAck {
-            session_present: false,
-            reason,
-            properties: ConnAckProperties::default(),
-        };
-        // Without properties a CONNACK is at most five bytes long and cannot fail to encode.
-        let _written = connack.encode(version, &mut bytes);
+        let connack = ConnAck::new(reason);
+        let _fits = within(size_max, &mut bytes, |out| connack.encode(version, out));
         Refused { reason, bytes }
+    }
+
+    /// A refusal no larger than the client takes, with `why` for people if there is room for it [MQTT-3.2.2-19]. Only
+    /// who has proved who it is may be told more than the code.
+    #[must_use]
+    pub fn within(opening: &Opening, reason: ReasonCode, why: &str) -> Refused {
+        let (version, size_max) = (opening.version, opening.maximum_packet_size);
+        let mut bytes = Vec::new();
+        let mut connack = ConnAck::new(reason);
+        connack.properties.reason_string = Some(why);
+        if within(size_max, &mut bytes, |out| connack.encode(version, out)) {
+            return Refused { reason, bytes };
+        }
+        Refused::new(version, size_max, reason)
     }
 }
 
@@ -66,12 +81,14 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Result<SessionIndex, Refused> {
-        let version = arrival.opening.version;
+        let Some(terms) = Terms::fitting(&arrival.opening, &self.limits) else {
+            let why = "the client's maximum packet size is too small for the CONNACK";
+            let reason = ReasonCode::PacketTooLarge;
+            return Err(Refused::within(&arrival.opening, reason, why));
+        };
         self.judge_will(&arrival, fx)
-            .map_err(|reason| Refused::new(version, reason))?;
-        let existing = self
-            .residents
-            .find(&arrival.identity.name, &arrival.opening.client_id);
+            .map_err(|(reason, why)| Refused::within(&arrival.opening, reason, why))?;
+        let existing = self.existing(&arrival, now, fx);
         if let Some(at) = existing {
             self.take_over(at, &arrival, now, fx);
         }
@@ -80,24 +97,47 @@ impl Shard {
         });
         let at = match resumed {
             Some(at) => at,
-            None => self
-                .begin(existing, &arrival, now, fx)
-                .map_err(|reason| Refused::new(version, reason))?,
+            None => self.begin(existing, &arrival, now, fx).map_err(|reason| {
+                let why = "the server has as many sessions as it can keep";
+                Refused::within(&arrival.opening, reason, why)
+            })?,
         };
-        self.attach(at, arrival, resumed.is_some(), now, fx);
+        self.attach(at, arrival, &terms, resumed.is_some(), now, fx);
         self.join_all(at, now, fx);
         self.pump(at, now, fx);
         Ok(at)
     }
 
+    /// The session a connection may resume. One whose time is over is not there any more, even if its timer comes only
+    /// behind this packet in the same turn [MQTT-4.1.0-2].
+    fn existing(&mut self, arrival: &Arrival, now: Time, fx: &mut Effects) -> Option<SessionIndex> {
+        let (identity, client_id) = (&arrival.identity.name, &arrival.opening.client_id);
+        let at = self.residents.find(identity, client_id)?;
+        if self.session(at)?.link.is_none() {
+            self.due(at, now, fx);
+        }
+        self.residents.sessions.contains(at.get()).then_some(at)
+    }
+
     /// A will is a publish like any other: without the right to it the CONNECT is refused.
-    fn judge_will(&mut self, arrival: &Arrival, fx: &mut Effects) -> Result<(), ReasonCode> {
+    fn judge_will(
+        &mut self,
+        arrival: &Arrival,
+        fx: &mut Effects,
+    ) -> Result<(), (ReasonCode, &'static str)> {
         let Some(will) = &arrival.opening.will else {
             return Ok(());
         };
         let Some(packet) = will.as_packet(&self.limits.packet) else {
-            return Err(ReasonCode::TopicNameInvalid);
+            let why = "the will's topic is beyond the limits of the server";
+            return Err((ReasonCode::TopicNameInvalid, why));
         };
+        let is_v5 = arrival.opening.version.is_v5();
+        if packet.retain && is_v5 && self.limits.retained_messages_max == 0 {
+            // [MQTT-3.2.2-13]
+            let why = "the server keeps no retained messages, and the will is one";
+            return Err((ReasonCode::RetainNotSupported, why));
+        }
         let subject = Subject {
             identity: &arrival.identity,
             client_id: &arrival.opening.client_id,
@@ -116,7 +156,8 @@ impl Shard {
             topic: will.topic().to_owned(),
             rule: denied.rule.to_string(),
         });
-        Err(ReasonCode::NotAuthorized)
+        let why = "this client may not publish its will; the server's administrator can allow it";
+        Err((ReasonCode::NotAuthorized, why))
     }
 
     /// Ends the older connection of the same session [MQTT-3.1.4-3].
@@ -133,13 +174,14 @@ impl Shard {
             address: link.address,
             by: arrival.address,
         });
-        let (conn, version) = (link.conn, link.version);
+        let conn = link.conn;
+        // The message that a slow reader has not been sent yet goes before the goodbye.
         let mut bytes = std::mem::take(&mut link.out);
-        if version.is_v5() {
-            // The message that a slow reader has not been sent yet goes before the goodbye.
-            let goodbye = Disconnect::new(ReasonCode::SessionTakenOver);
-            let _written = goodbye.encode(version, &mut bytes);
-        }
+        let taken_over = Disconnect {
+            reason_string: Some("another connection with this client identifier took over"),
+            ..Disconnect::new(ReasonCode::SessionTakenOver)
+        };
+        goodbye(link, taken_over, &mut bytes);
         fx.closed.push(Close { conn, bytes });
         // A session with a will delay that is resumed in time keeps silent [MQTT-3.1.3-9].
         self.connection_ended(at, now, fx);
@@ -170,6 +212,7 @@ impl Shard {
         &mut self,
         at: SessionIndex,
         arrival: Arrival,
+        terms: &Terms,
         resumed: bool,
         now: Time,
         fx: &mut Effects,
@@ -184,12 +227,8 @@ impl Shard {
             tls,
             opening,
             identity,
+            expires_at,
         } = arrival;
-        let (keep_alive_secs, tell_keep_alive) = opening.keep_alive(&self.limits);
-        let expiry_secs = match opening.session_expiry_secs {
-            0 => 0,
-            asked => asked.min(self.limits.session_expiry_secs_max),
-        };
         fx.events.push(Event::ClientConnected {
             identity: identity.name.to_string(),
             source: identity.source.to_string(),
@@ -199,18 +238,17 @@ impl Shard {
             version: version_name(opening.version).to_owned(),
             clean_start: opening.clean_start,
             session_present: resumed,
-            keep_alive_secs: u64::from(keep_alive_secs),
+            keep_alive_secs: u64::from(terms.keep_alive_secs),
             tls: tls.map(str::to_owned),
         });
         let mut link = Link {
             conn,
             address,
             version: opening.version,
-            aliases: InboundAliases::new(if opening.version.is_v5() {
-                self.limits.topic_alias_max
-            } else {
-                0
-            }),
+            aliases: InboundAliases::new(terms.topic_alias_maximum),
+            aliases_out: OutboundAliases::new(
+                opening.topic_alias_maximum.min(self.limits.topic_alias_max),
+            ),
             out: Vec::new(),
             receive_maximum: opening
                 .receive_maximum
@@ -219,25 +257,25 @@ impl Shard {
                 .receive_maximum
                 .min(self.limits.inflight_messages_max),
             maximum_packet_size: opening.maximum_packet_size,
-            keep_alive_secs,
+            wants_reasons: opening.request_problem_information,
+            keep_alive_secs: terms.keep_alive_secs,
             last_received: now,
             rate: PublishRate::new(self.limits.publish_burst_max, now),
             filter_rate: PublishRate::new(self.limits.filter_burst_max(), now),
             partial: None,
             waiting_subscribes: 0,
             connect_expiry_secs: opening.session_expiry_secs,
+            expires_at,
+            enhanced: opening
+                .authentication
+                .as_ref()
+                .map(|authentication| Enhanced::new(authentication.method.clone())),
         };
-        let connack = connack(
-            &opening,
-            &self.limits,
-            resumed,
-            tell_keep_alive.then_some(keep_alive_secs),
-            expiry_secs,
-        );
-        // Its properties are a few dozen bytes; only a client id close to 64 KiB could make it fail.
+        let connack = connack(&opening, &self.limits, terms, resumed);
+        // These terms were chosen because it fits.
         let _written = connack.encode(opening.version, link.buffer(&mut self.residents.pool));
         session.identity = identity;
-        session.expiry_secs = expiry_secs;
+        session.expiry_secs = terms.expiry_secs;
         session.will = opening.will;
         session.will_at = Time::NEVER;
         session.ends_at = Time::NEVER;
@@ -255,27 +293,70 @@ impl Shard {
     }
 }
 
+/// What the server grants a client beside its session.
+struct Terms {
+    keep_alive_secs: u16,
+    /// Whether `keep_alive_secs` is not what the client asked for and it has to be told.
+    tell_keep_alive: bool,
+    expiry_secs: u32,
+    /// Aliases the client may set; 0 is said by leaving it out.
+    topic_alias_maximum: u16,
+}
+
+impl Terms {
+    /// The best terms whose CONNACK fits the client [MQTT-3.1.2-24]. What protects the server is in all of them.
+    /// `None` for a client that takes none.
+    fn fitting(opening: &Opening, limits: &crate::Limits) -> Option<Terms> {
+        let (keep_alive_secs, tell_keep_alive) = opening.keep_alive(limits);
+        let aliases = if opening.version.is_v5() {
+            limits.topic_alias_max
+        } else {
+            0
+        };
+        [aliases, 0].into_iter().find_map(|topic_alias_maximum| {
+            let terms = Terms {
+                keep_alive_secs,
+                tell_keep_alive,
+                expiry_secs: match opening.session_expiry_secs {
+                    0 => 0,
+                    asked => asked.min(limits.session_expiry_secs_max),
+                },
+                topic_alias_maximum,
+            };
+            let fits = within(opening.maximum_packet_size, &mut Vec::new(), |out| {
+                connack(opening, limits, &terms, true).encode(opening.version, out)
+            });
+            fits.then_some(terms)
+        })
+    }
+}
+
 /// The CONNACK that grants `opening` (3.2).
 fn connack<'a>(
     opening: &'a Opening,
     limits: &crate::Limits,
+    terms: &Terms,
     resumed: bool,
-    server_keep_alive_secs: Option<u16>,
-    expiry_secs: u32,
 ) -> ConnAck<'a> {
     let v5 = opening.version.is_v5();
+    let authentication = opening.authentication.as_deref();
     ConnAck {
         // 3.1 has no such flag; its byte is reserved.
         session_present: resumed && opening.version != Version::V31,
         reason: ReasonCode::Success,
         properties: ConnAckProperties {
-            session_expiry_secs: (v5 && expiry_secs != opening.session_expiry_secs)
-                .then_some(expiry_secs),
+            session_expiry_secs: (v5 && terms.expiry_secs != opening.session_expiry_secs)
+                .then_some(terms.expiry_secs),
             receive_maximum: std::num::NonZeroU16::new(limits.inflight_messages_max),
             maximum_packet_size: Some(limits.packet.packet_bytes_max),
+            retain_available: (limits.retained_messages_max == 0).then_some(false),
             assigned_client_id: opening.client_id_assigned.then_some(&*opening.client_id),
-            topic_alias_maximum: Some(limits.topic_alias_max),
-            server_keep_alive_secs,
+            topic_alias_maximum: (terms.topic_alias_maximum > 0)
+                .then_some(terms.topic_alias_maximum),
+            server_keep_alive_secs: terms.tell_keep_alive.then_some(terms.keep_alive_secs),
+            // [MQTT-4.12.0-5], [MQTT-4.12.0-6]
+            authentication_method: authentication.map(|with| &*with.method),
+            authentication_data: authentication.and_then(|with| with.data.as_deref()),
             ..ConnAckProperties::default()
         },
     }

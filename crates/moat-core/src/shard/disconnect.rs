@@ -27,7 +27,7 @@ impl Shard {
         };
         if let Some(secs) = disconnect.session_expiry_secs {
             if link.connect_expiry_secs == 0 && secs != 0 {
-                // [MQTT-3.14.2-2]
+                // Section 3.14.2.2.2.
                 return Err(Violation::new(
                     ReasonCode::ProtocolError,
                     "session expiry raised from 0 by DISCONNECT",

@@ -6,6 +6,8 @@
 //! [`Shard::next_timeout`] has come. After each call it carries out the [`Effects`].
 
 mod acknowledge;
+mod answer;
+mod authenticate;
 mod connect;
 mod delivery;
 mod disconnect;
@@ -29,6 +31,7 @@ use ahash::RandomState;
 use moat_codec::Version;
 use moat_policy::Snapshot;
 
+pub use authenticate::AnotherIdentity;
 pub use connect::{Arrival, Refused};
 pub use peer::{PeerMessage, SessionRef};
 pub use publish::VIA_OWNER_MAX;

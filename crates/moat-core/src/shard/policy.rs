@@ -44,7 +44,8 @@ impl Shard {
         }
     }
 
-    fn re_judge(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+    /// Re-judges one session, by a new policy or a new proof of who it is.
+    pub(super) fn re_judge(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         let policy = Arc::clone(&self.policy);
         let rejudged = self.residents.no_longer_allowed(at, &policy, &self.limits);
         for (filter, rule) in rejudged.lost {

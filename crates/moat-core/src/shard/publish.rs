@@ -6,6 +6,7 @@ use moat_codec::{Ack, InboundAliases, PacketType, Publish, QoS, ReasonCode, Reso
 use moat_events::Event;
 use moat_policy::{Authorized, Denied};
 
+use super::answer::explanation;
 use super::receive::{Next, Pause, Violation};
 use super::{PeerMessage, SessionRef, Shard};
 use crate::effects::Effects;
@@ -43,6 +44,13 @@ impl Shard {
             return Err(Violation::new(
                 ReasonCode::ProtocolError,
                 "subscription identifier in a client's PUBLISH",
+            ));
+        }
+        if publish.retain && self.limits.retained_messages_max == 0 && self.is_v5(at) {
+            // It was told so by Retain Available [MQTT-3.2.2-14].
+            return Err(Violation::new(
+                ReasonCode::RetainNotSupported,
+                "a retained message, which the server does not keep",
             ));
         }
         let repeated = self.is_repeated(at, receipt)?;
@@ -200,9 +208,19 @@ impl Shard {
         {
             session.inbound.insert(place, id);
         }
-        self.say(at, fx, |version, out| {
-            // Without properties it is five bytes long and cannot fail to encode.
-            let _written = Ack::with_reason(id, reason).encode(packet, version, out);
+        if !reason.is_error() {
+            self.say(at, fx, |version, out| {
+                // Without properties it is five bytes long and cannot fail to encode.
+                let _written = Ack::with_reason(id, reason).encode(packet, version, out);
+            });
+            return;
+        }
+        self.answer(at, explanation(packet, reason), fx, |version, why, out| {
+            let ack = Ack {
+                reason_string: why,
+                ..Ack::with_reason(id, reason)
+            };
+            ack.encode(packet, version, out)
         });
     }
 

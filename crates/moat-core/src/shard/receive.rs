@@ -6,6 +6,7 @@ use moat_codec::{DecodeError, Disconnect, Framed, Packet, PacketType, ReasonCode
 use moat_events::{Event, PeerAddress};
 
 use super::Shard;
+use super::answer::goodbye;
 use crate::effects::{Close, Effects};
 use crate::session::SessionIndex;
 use crate::time::Time;
@@ -202,10 +203,7 @@ impl Shard {
                 // [MQTT-3.1.0-2]
                 Err(Violation::new(ReasonCode::ProtocolError, "second CONNECT"))
             }
-            Packet::Auth(_) => Err(Violation::new(
-                ReasonCode::ProtocolError,
-                "AUTH without an authentication method",
-            )),
+            Packet::Auth(auth) => self.on_auth(at, &auth, now, fx),
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => Err(
                 Violation::new(ReasonCode::ProtocolError, "packet that only a server sends"),
             ),
@@ -233,11 +231,23 @@ impl Shard {
         self.close(at, violation.reason, &violation.error, now, fx);
     }
 
-    /// Ends a connection from this side; its session and will take their course.
+    /// Ends a connection from this side; its session and will take their course. A 5.0 client is told `why`.
     pub fn close(
         &mut self,
         at: SessionIndex,
         reason: ReasonCode,
+        why: &str,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        self.close_with(at, Disconnect::new(reason), why, now, fx);
+    }
+
+    /// As [`Self::close`], with what else the DISCONNECT says.
+    pub fn close_with(
+        &mut self,
+        at: SessionIndex,
+        disconnect: Disconnect<'_>,
         why: &str,
         now: Time,
         fx: &mut Effects,
@@ -248,18 +258,20 @@ impl Shard {
         let Some(link) = session.link.as_deref_mut() else {
             return;
         };
-        let (conn, version) = (link.conn, link.version);
+        let conn = link.conn;
         let mut bytes = std::mem::take(&mut link.out);
         // A broken second CONNECT has a reason that only CONNACK can carry.
-        let reason = if reason.allowed_in(PacketType::Disconnect) {
-            reason
+        let reason = if disconnect.reason.allowed_in(PacketType::Disconnect) {
+            disconnect.reason
         } else {
             ReasonCode::ProtocolError
         };
-        if version.is_v5() {
-            // Without properties it is four bytes long and cannot fail to encode.
-            let _written = Disconnect::new(reason).encode(version, &mut bytes);
-        }
+        let disconnect = Disconnect {
+            reason,
+            reason_string: Some(why),
+            ..disconnect
+        };
+        goodbye(link, disconnect, &mut bytes);
         fx.closed.push(Close { conn, bytes });
         fx.events.push(super::disconnect::disconnected(
             session,

@@ -2,10 +2,13 @@
 
 use std::num::NonZeroU32;
 
-use moat_codec::{QoS, ReasonCode, SubAck, Subscribe, Subscription, TopicFilter, Version};
+use moat_codec::{
+    PacketType, QoS, ReasonCode, SubAck, Subscribe, Subscription, TopicFilter, Version,
+};
 use moat_events::Event;
 use moat_policy::Denied;
 
+use super::answer::explanation;
 use super::receive::{FILTER_WORK, Next, Pause, Violation};
 use super::search::RetainedWish;
 use super::{PeerMessage, SessionRef, Shard, ShardId};
@@ -63,7 +66,9 @@ impl Shard {
             return Ok(Next::Pause(Pause::Peers));
         }
         let version = link.version;
-        let mut partial = match link.partial.take() {
+        self.check_suback_fits(at, subscribe.filters().count())?;
+        let partial = self.link(at).and_then(|link| link.partial.take());
+        let mut partial = match partial {
             Some(partial) => partial,
             None => match self.over_filter_rate(at, subscribe.filters().count(), now, fx) {
                 Some(pause) => return Ok(Next::Pause(pause)),
@@ -313,10 +318,14 @@ impl Shard {
 
     /// Sends the SUBACK, then what is retained.
     fn complete_subscribe(&mut self, at: SessionIndex, grant: Grant, now: Time, fx: &mut Effects) {
-        self.say(at, fx, |version, out| {
-            let suback = SubAck::new(grant.packet_id, &grant.reasons);
-            // One byte per filter of a packet that fitted: it cannot fail to encode.
-            let _written = suback.encode(version, out);
+        let refused = grant.reasons.iter().find(|reason| reason.is_error());
+        let why = refused.and_then(|reason| explanation(PacketType::SubAck, *reason));
+        self.answer(at, why, fx, |version, why, out| {
+            let suback = SubAck {
+                reason_string: why,
+                ..SubAck::new(grant.packet_id, &grant.reasons)
+            };
+            suback.encode(version, out)
         });
         for wish in grant.retained {
             self.search_retained(at, wish);

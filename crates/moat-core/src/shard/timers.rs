@@ -65,7 +65,8 @@ impl Shard {
         }
     }
 
-    fn due(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+    /// Does what is due for one session.
+    pub(super) fn due(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         let Some(session) = self.residents.sessions.get(at.get()) else {
             return;
         };
@@ -73,6 +74,14 @@ impl Shard {
             .link
             .as_ref()
             .is_some_and(|link| link.keep_alive_deadline() <= now);
+        let unproved = session
+            .link
+            .as_ref()
+            .is_some_and(|link| link.reauthentication_deadline() <= now);
+        let expired = session
+            .link
+            .as_ref()
+            .is_some_and(|link| link.expires_at <= now);
         let (will_due, over) = (session.will_at <= now, session.ends_at <= now);
         if silent {
             // [MQTT-3.1.2-22]
@@ -83,6 +92,20 @@ impl Shard {
                 now,
                 fx,
             );
+            return;
+        }
+        if unproved {
+            // [MQTT-4.12.1-2]
+            let why = "re-authentication took too long";
+            self.close(at, ReasonCode::NotAuthorized, why, now, fx);
+            return;
+        }
+        if expired {
+            let (reason, why) = (
+                ReasonCode::MaximumConnectTime,
+                "what proved the client's identity has ended",
+            );
+            self.close(at, reason, why, now, fx);
             return;
         }
         if will_due {

@@ -18,10 +18,9 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
-        let Some(link) = self.link(at) else {
-            return Ok(Next::Closed);
-        };
-        let mut partial = match link.partial.take() {
+        self.check_suback_fits(at, unsubscribe.filters().count())?;
+        let partial = self.link(at).and_then(|link| link.partial.take());
+        let mut partial = match partial {
             Some(partial) => partial,
             None => match self.over_filter_rate(at, unsubscribe.filters().count(), now, fx) {
                 Some(pause) => return Ok(Next::Pause(pause)),

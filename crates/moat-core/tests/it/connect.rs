@@ -121,6 +121,7 @@ fn a_broken_second_connect_closes_with_a_reason_that_disconnect_may_carry() {
     assert_eq!(world.goodbye(client), ReasonCode::ProtocolError);
 }
 
+/// Proves 5.0 [MQTT-4.12.0-1].
 #[test]
 fn mqtt5_4_12__an_authentication_method_nobody_knows_is_refused() {
     let mut connect = Connect::new(V5, "a");
@@ -131,6 +132,7 @@ fn mqtt5_4_12__an_authentication_method_nobody_knows_is_refused() {
     );
 }
 
+/// Proves 5.0 [MQTT-4.12.0-7].
 #[test]
 fn auth_without_a_method_closes() {
     let mut world = World::new(limits());

@@ -15,6 +15,7 @@ fn expiring(secs: Option<u32>) -> Connect<'static> {
     connect
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
 #[test]
 fn mqtt5_4_1_0_2__a_session_without_expiry_ends_with_its_connection() {
     for secs in [None, Some(0)] {
@@ -27,6 +28,7 @@ fn mqtt5_4_1_0_2__a_session_without_expiry_ends_with_its_connection() {
     }
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
 #[test]
 fn mqtt5_3_1_2_23__a_session_is_kept_until_its_expiry_and_not_longer() {
     let mut world = World::new(Limits {
@@ -50,6 +52,18 @@ fn mqtt5_3_1_2_23__a_session_is_kept_until_its_expiry_and_not_longer() {
     assert_eq!(world.sessions(), 0);
     assert_eq!(world.events("session.expired").len(), 1);
     assert_eq!(world.shards[0].sizes().subscriptions, 0);
+}
+
+/// Proves 5.0 [MQTT-4.1.0-2].
+#[test]
+fn a_session_whose_time_is_over_is_not_resumed_before_its_timer_has_its_turn() {
+    let mut world = World::new(limits());
+    let (client, _) = world.connected(&expiring(Some(100)));
+    world.lose(client);
+    world.now = world.now.plus_secs(100);
+    let (_, granted) = world.connected(&expiring(Some(100)));
+    assert!(!granted.session_present);
+    assert_eq!(world.events("session.expired").len(), 1);
 }
 
 #[test]
@@ -137,7 +151,7 @@ fn a_disconnect_does_not_get_around_session_expiry_secs_max() {
 }
 
 #[test]
-fn mqtt5_3_14_2_2__a_disconnect_may_not_raise_the_expiry_from_0() {
+fn a_disconnect_may_not_raise_the_expiry_from_0() {
     let mut world = World::new(limits());
     let (client, _) = world.connected(&expiring(Some(0)));
     let packet = moat_codec::Packet::Disconnect(disconnect_for(1));

@@ -10,11 +10,13 @@ use moat_codec::{
     RetainHandling, Subscribe, Subscription, SubscriptionOptions, TopicFilter, TopicName,
     Unsubscribe, Version, Will, frame,
 };
+use moat_core::session::enhanced::AuthenticationStep;
 use moat_core::session::{Opening, SessionIndex};
-use moat_core::shard::{Arrival, PeerMessage, Refused, Then, Topology};
+use moat_core::shard::{AnotherIdentity, Arrival, PeerMessage, Refused, Then, Topology};
 use moat_core::{ConnId, Effects, Limits, Shard, ShardId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, PolicyFormat, PolicySourceText, Snapshot};
+use proptest::test_runner::Config as ProptestConfig;
 
 pub(crate) const V31: Version = Version::V31;
 pub(crate) const V311: Version = Version::V311;
@@ -22,6 +24,24 @@ pub(crate) const V5: Version = Version::V5;
 
 /// Whose clients are when a test does not care.
 pub(crate) const ANNA: &str = "anna";
+
+/// The cases of a property test: `bounded`, unless `MOAT_MODEL_CASES` names another number.
+pub(crate) fn cases(bounded: u32) -> ProptestConfig {
+    let asked = std::env::var("MOAT_MODEL_CASES").ok();
+    ProptestConfig {
+        cases: asked.map_or(bounded, |text| {
+            text.parse().expect("MOAT_MODEL_CASES is a number")
+        }),
+        failure_persistence: None,
+        max_shrink_iters: 10_000,
+        // A million cases reject more than the default allows.
+        max_local_rejects: u32::MAX,
+        ..ProptestConfig::default()
+    }
+}
+
+/// The only authentication method clients of tests may name.
+pub(crate) const METHOD: &str = "test";
 
 /// A connection, as a test holds it.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +63,7 @@ pub(crate) struct Pub {
     pub(crate) id: u16,
     pub(crate) expiry: Option<u32>,
     pub(crate) subscription_ids: Vec<u32>,
+    pub(crate) alias: Option<u16>,
 }
 
 impl Pub {
@@ -78,6 +99,7 @@ pub(crate) enum Got {
     UnsubAck(u16, Vec<ReasonCode>),
     PingResp,
     Disconnect(ReasonCode),
+    Auth(ReasonCode, Vec<u8>),
 }
 
 #[derive(Default)]
@@ -98,6 +120,8 @@ pub(crate) struct World {
     pub(crate) fx: Vec<Effects>,
     pub(crate) topology: Topology,
     pub(crate) now: Time,
+    /// When what clients prove who they are with ends.
+    pub(crate) expires_at: Time,
     pub(crate) events: Vec<Event>,
     /// Whether shards hear of each other after every step; otherwise the test carries messages.
     pub(crate) automatic: bool,
@@ -198,6 +222,7 @@ impl World {
             fx: (0..shards).map(|_| Effects::new(shards)).collect(),
             topology,
             now: Time::from_millis(1_000_000),
+            expires_at: Time::NEVER,
             events: Vec::new(),
             automatic: true,
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -215,7 +240,7 @@ impl World {
         else {
             panic!("not a CONNECT")
         };
-        Opening::of_packet(&connect, || "made-up".into())
+        Opening::of_packet(&connect, |method| method == METHOD, || "made-up".into())
     }
 
     pub(crate) fn open(
@@ -237,6 +262,7 @@ impl World {
             tls: None,
             opening,
             identity: Arc::new(Identity::from_password(identity)),
+            expires_at: self.expires_at,
         };
         let (shard_, fx) = (&mut self.shards[shard], &mut self.fx[shard]);
         let result = shard_.connect(arrival, self.now, fx);
@@ -504,6 +530,15 @@ impl World {
         true
     }
 
+    /// The bytes a client has been sent since the last look.
+    pub(crate) fn raw(&mut self, client: Client) -> Vec<u8> {
+        let mut first = true;
+        while self.flush(client, first) {
+            first = false;
+        }
+        std::mem::take(&mut self.wire(client).incoming)
+    }
+
     /// Everything the client has been sent since the last look.
     pub(crate) fn read(&mut self, client: Client) -> Vec<Got> {
         self.drain(client);
@@ -586,6 +621,42 @@ impl World {
     /// Unsent bytes for the client.
     pub(crate) fn unsent(&mut self, client: Client) -> usize {
         self.shards[client.shard].link(client.at).unwrap().out.len()
+    }
+
+    // --- what a driver does for an authentication method ---
+
+    /// What clients said for the mechanism: whether it begins, and the data.
+    pub(crate) fn proofs(&mut self, client: Client) -> Vec<(bool, Option<Vec<u8>>)> {
+        let steps = std::mem::take(&mut self.fx[client.shard].authentications);
+        let of = |step: AuthenticationStep| {
+            assert_eq!((step.conn, &*step.method), (client.conn, METHOD));
+            (step.begins, step.data)
+        };
+        steps.into_iter().map(of).collect()
+    }
+
+    pub(crate) fn challenge(&mut self, client: Client, data: &[u8]) {
+        let (shard, fx) = (&mut self.shards[client.shard], &mut self.fx[client.shard]);
+        shard.challenge(client.at, data, self.now, fx);
+        self.after_step();
+    }
+
+    pub(crate) fn proved(
+        &mut self,
+        client: Client,
+        identity: &Identity,
+    ) -> Result<(), AnotherIdentity> {
+        let (shard, fx) = (&mut self.shards[client.shard], &mut self.fx[client.shard]);
+        let identity = Arc::new(identity.clone());
+        let kept = shard.reauthenticated(
+            client.at,
+            (identity, self.expires_at),
+            Some(b"last"),
+            self.now,
+            fx,
+        );
+        self.after_step();
+        kept
     }
 
     // --- time ---
@@ -782,6 +853,7 @@ fn got(bytes: &[u8], version: Version) -> Got {
             id: publish.packet_id.map_or(0, PacketId::value),
             expiry: publish.message_expiry_secs,
             subscription_ids: publish.subscription_ids.iter().collect(),
+            alias: publish.topic_alias.map(NonZeroU16::get),
         }),
         Packet::PubAck(ack) => Got::PubAck(id(&ack).0, id(&ack).1),
         Packet::PubRec(ack) => Got::PubRec(id(&ack).0, id(&ack).1),
@@ -791,6 +863,11 @@ fn got(bytes: &[u8], version: Version) -> Got {
         Packet::UnsubAck(ack) => Got::UnsubAck(ack.packet_id.value(), ack.reasons.iter().collect()),
         Packet::PingResp => Got::PingResp,
         Packet::Disconnect(disconnect) => Got::Disconnect(disconnect.reason),
+        Packet::Auth(auth) => {
+            assert_eq!(auth.authentication_method, Some(METHOD));
+            let data = auth.authentication_data.unwrap_or_default();
+            Got::Auth(auth.reason, data.to_vec())
+        }
         other => panic!("not a server's: {other:?}"),
     }
 }
@@ -828,6 +905,7 @@ pub(crate) fn has(got: &[Got], packet: PacketType) -> bool {
             Got::UnsubAck(..) => PacketType::UnsubAck,
             Got::PingResp => PacketType::PingResp,
             Got::Disconnect(_) => PacketType::Disconnect,
+            Got::Auth(..) => PacketType::Auth,
         };
         of == packet
     })

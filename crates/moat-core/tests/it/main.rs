@@ -12,13 +12,18 @@
 mod harness;
 
 mod acl;
+mod aliases;
+mod answers;
+mod authenticate;
 mod connect;
 mod corpus;
+mod disconnect_reasons;
 mod expiry;
 mod flow_control;
 mod keep_alive;
 mod limits;
 mod model;
+mod naive;
 mod packet_table;
 mod policy;
 mod publish;
@@ -27,7 +32,9 @@ mod qos2;
 mod retained;
 mod routing_model;
 mod schedule;
+mod session_model;
 mod shared;
+mod shared_model;
 mod subscribe;
 mod system;
 mod takeover;

@@ -249,16 +249,8 @@ impl Model {
     }
 }
 
-fn cases() -> ProptestConfig {
-    ProptestConfig {
-        cases: 200,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn nothing_acknowledged_is_lost_and_qos_2_comes_exactly_once_in_order(

@@ -131,7 +131,7 @@ fn every_connect_that_is_right_opens_a_session() {
         else {
             continue;
         };
-        let opening = Opening::of_packet(&connect, || "made-up".into());
+        let opening = Opening::of_packet(&connect, |_| false, || "made-up".into());
         if connect.properties.authentication_method.is_some() {
             let refused = ReasonCode::BadAuthenticationMethod;
             assert_eq!(opening.err(), Some(refused), "{}", row.name);

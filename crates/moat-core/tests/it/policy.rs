@@ -10,6 +10,7 @@ fn world_denying(actions: &str) -> World {
     World::with(1, limits(), policy_denying(actions, "secret/#"))
 }
 
+/// Proves 5.0 [MQTT-3.4.2-1].
 #[test]
 fn mqtt5_3_4_2_1__a_denied_publish_of_5_0_is_told_so() {
     let mut world = world_denying(r#""publish""#);

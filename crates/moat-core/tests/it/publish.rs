@@ -65,6 +65,7 @@ fn mqtt5_3_3_1_13__retain_as_published_keeps_the_flag_of_each_message() {
     assert_eq!(flags, [true, false]);
 }
 
+/// Proves 5.0 [MQTT-3.8.3-3].
 #[test]
 fn mqtt5_3_8_3_3__no_local_keeps_a_client_from_its_own_messages() {
     let mut world = World::new(limits());
@@ -261,6 +262,7 @@ fn messages_are_counted_on_their_way_in_and_out() {
     );
 }
 
+/// Proves 5.0 [MQTT-3.12.4-1].
 #[test]
 fn mqtt5_3_12_4_1__a_ping_is_answered() {
     for version in [V31, V311, V5] {
@@ -293,6 +295,7 @@ fn bytes_may_come_one_by_one() {
     assert!(has(&got, PacketType::PubAck));
 }
 
+/// Proves 5.0 [MQTT-3.8.4-8].
 #[test]
 fn mqtt5_3_8_4_8__the_lower_qos_of_publisher_and_subscription_holds() {
     for published in 0..=2 {
@@ -310,6 +313,7 @@ fn mqtt5_3_8_4_8__the_lower_qos_of_publisher_and_subscription_holds() {
     }
 }
 
+/// Proves 5.0 [MQTT-4.6.0-5] [MQTT-4.6.0-6].
 #[test]
 fn mqtt5_4_6_0_6__qos_0_messages_of_one_topic_do_not_overtake_each_other() {
     let mut world = World::new(limits());

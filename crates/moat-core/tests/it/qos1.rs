@@ -4,6 +4,7 @@ use moat_codec::{Ack, Packet, ReasonCode};
 
 use crate::harness::*;
 
+/// Proves 5.0 [MQTT-4.3.2-4].
 #[test]
 fn mqtt5_4_3_2_4__a_publish_is_answered_with_its_identifier() {
     for version in [V31, V311, V5] {
@@ -29,6 +30,7 @@ fn without_subscribers_5_0_is_told_so_and_3_1_1_is_not() {
     assert_eq!(world.publish(old, "t", "x", 1), ReasonCode::Success);
 }
 
+/// Proves 5.0 [MQTT-4.3.2-5].
 #[test]
 fn mqtt5_4_3_2_5__an_identifier_may_be_used_again_after_its_puback() {
     let mut world = World::new(limits());
@@ -44,6 +46,7 @@ fn mqtt5_4_3_2_5__an_identifier_may_be_used_again_after_its_puback() {
     );
 }
 
+/// Proves 5.0 [MQTT-4.4.0-1].
 #[test]
 fn mqtt5_4_4_0_1__unacknowledged_messages_come_again_with_dup_and_their_identifiers_in_order() {
     for version in [V31, V311, V5] {
@@ -72,6 +75,7 @@ fn mqtt5_4_4_0_1__unacknowledged_messages_come_again_with_dup_and_their_identifi
     }
 }
 
+/// Proves 5.0 [MQTT-4.4.0-1].
 #[test]
 fn mqtt5_4_4_0_1__nothing_comes_again_on_the_same_connection() {
     let mut world = World::new(limits());

@@ -13,6 +13,7 @@ fn send_publish(world: &mut World, client: Client, payload: &str, id: u16, dup: 
     })
 }
 
+/// Proves 5.0 [MQTT-4.3.3-8] [MQTT-4.3.3-11].
 #[test]
 fn mqtt5_4_3_3_8__a_publish_is_answered_with_pubrec_and_a_pubrel_with_pubcomp() {
     for version in [V31, V311, V5] {
@@ -27,6 +28,7 @@ fn mqtt5_4_3_3_8__a_publish_is_answered_with_pubrec_and_a_pubrel_with_pubcomp() 
     }
 }
 
+/// Proves 5.0 [MQTT-4.3.3-10].
 #[test]
 fn mqtt5_4_3_3_10__a_repeated_publish_is_answered_and_not_delivered_again() {
     for version in [V31, V311, V5] {
@@ -43,6 +45,7 @@ fn mqtt5_4_3_3_10__a_repeated_publish_is_answered_and_not_delivered_again() {
     }
 }
 
+/// Proves 5.0 [MQTT-4.3.3-12].
 #[test]
 fn mqtt5_4_3_3_12__after_pubrel_an_identifier_is_a_new_message() {
     let mut world = World::new(limits());
@@ -106,6 +109,7 @@ fn reader_with_message(version: moat_codec::Version) -> (World, Client, Pub) {
     (world, reader, message)
 }
 
+/// Proves 5.0 [MQTT-4.3.3-4].
 #[test]
 fn mqtt5_4_3_3_4__a_pubrec_is_answered_with_pubrel_and_pubcomp_ends_the_flow() {
     for version in [V31, V311, V5] {
@@ -123,6 +127,7 @@ fn mqtt5_4_3_3_4__a_pubrec_is_answered_with_pubrel_and_pubcomp_ends_the_flow() {
     }
 }
 
+/// Proves 5.0 [MQTT-4.4.0-1].
 #[test]
 fn mqtt5_4_4_0_1__without_pubrec_the_message_comes_again_with_dup() {
     let (mut world, reader, message) = reader_with_message(V311);
@@ -135,6 +140,7 @@ fn mqtt5_4_4_0_1__without_pubrec_the_message_comes_again_with_dup() {
     assert_eq!(world.messages(reader), [again]);
 }
 
+/// Proves 5.0 [MQTT-4.3.3-6] [MQTT-4.4.0-1].
 #[test]
 fn mqtt5_4_4_0_1__after_pubrec_the_pubrel_comes_again_and_the_message_does_not() {
     let (mut world, reader, message) = reader_with_message(V5);

@@ -103,6 +103,7 @@ fn a_retained_message_carries_the_identifier_of_the_new_subscription_only() {
     assert_eq!(world.messages(client)[0].subscription_ids, [2]);
 }
 
+/// Proves 5.0 [MQTT-4.7.2-1].
 #[test]
 fn mqtt5_4_7_2_1__wildcards_do_not_find_retained_system_topics() {
     let mut world = World::new(limits());

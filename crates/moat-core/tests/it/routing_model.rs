@@ -17,13 +17,7 @@ use moat_core::{Message, Time};
 use moat_policy::{Identity, Snapshot, Subject};
 use proptest::prelude::*;
 
-fn cases() -> ProptestConfig {
-    ProptestConfig {
-        cases: 300,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
+use crate::harness::cases;
 
 /// [MQTT-4.7.1-1..4], [MQTT-4.7.2-1], level by level and without any index.
 fn matches(filter: &str, topic: &str) -> bool {
@@ -98,7 +92,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 }
 
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn the_trie_finds_what_a_linear_search_finds(changes in changes()) {
@@ -213,7 +207,7 @@ fn keepings() -> impl Strategy<Value = Vec<Keeping>> {
 }
 
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn retained_messages_are_those_of_a_list(
@@ -290,7 +284,7 @@ fn parcel() -> Parcel {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..cases() })]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn the_window_is_a_map_in_order_with_identifiers_in_turn(

@@ -127,16 +127,8 @@ impl Schedule {
     }
 }
 
-fn cases() -> ProptestConfig {
-    ProptestConfig {
-        cases: 400,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn a_subscriber_sees_every_message_of_a_publisher_in_order(steps in steps()) {

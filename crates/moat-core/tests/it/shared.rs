@@ -81,6 +81,7 @@ fn groups_of_other_names_and_ordinary_subscribers_have_their_own_copies() {
     });
 }
 
+/// Proves 5.0 [MQTT-4.8.2-3].
 #[test]
 fn mqtt5_4_8_2_3__a_member_gets_no_higher_qos_than_it_was_granted() {
     on_any_arrangement(|mut world| {
@@ -152,6 +153,7 @@ fn offline_members_are_passed_over_and_messages_wait_when_all_are_offline() {
     });
 }
 
+/// Proves 5.0 [MQTT-4.8.2-4].
 #[test]
 fn mqtt5_4_8_2_4__qos_2_that_was_sent_is_completed_by_the_same_session() {
     on_any_arrangement(|mut world| {
@@ -172,6 +174,7 @@ fn mqtt5_4_8_2_4__qos_2_that_was_sent_is_completed_by_the_same_session() {
     });
 }
 
+/// Proves 5.0 [MQTT-4.8.2-5].
 #[test]
 fn mqtt5_4_8_2_5__what_a_member_was_sent_at_qos_2_ends_with_its_session() {
     on_any_arrangement(|mut world| {
@@ -192,6 +195,7 @@ fn mqtt5_4_8_2_5__what_a_member_was_sent_at_qos_2_ends_with_its_session() {
     });
 }
 
+/// Proves 5.0 [MQTT-4.8.2-6].
 #[test]
 fn mqtt5_4_8_2_6__a_refused_message_goes_to_nobody_else() {
     on_any_arrangement(|mut world| {

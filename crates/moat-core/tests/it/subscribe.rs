@@ -4,6 +4,7 @@ use moat_codec::{PacketType, ReasonCode, SubscriptionOptions, Version};
 
 use crate::harness::*;
 
+/// Proves 5.0 [MQTT-3.9.3-1].
 #[test]
 fn mqtt5_3_9_3_1__a_suback_has_one_code_per_filter_in_order() {
     for version in [V31, V311, V5] {
@@ -64,6 +65,7 @@ fn an_identifier_goes_with_a_message_that_was_queued() {
     assert_eq!(got[0].subscription_ids, [7, 9]);
 }
 
+/// Proves 5.0 [MQTT-3.8.4-3].
 #[test]
 fn mqtt5_3_8_4_3__an_identical_filter_replaces_the_subscription() {
     let mut world = World::new(limits());
@@ -77,6 +79,7 @@ fn mqtt5_3_8_4_3__an_identical_filter_replaces_the_subscription() {
     assert_eq!((got[0].qos, &got[0].subscription_ids[..]), (0, &[2][..]));
 }
 
+/// Proves 5.0 [MQTT-4.7.2-1].
 #[test]
 fn mqtt5_4_7_2_1__leading_wildcards_do_not_match_system_topics() {
     let mut world = World::new(limits());
@@ -91,6 +94,7 @@ fn mqtt5_4_7_2_1__leading_wildcards_do_not_match_system_topics() {
     assert_eq!(world.messages(client).len(), 1);
 }
 
+/// Proves 5.0 [MQTT-3.10.4-2].
 #[test]
 fn mqtt5_3_10_4_1__nothing_comes_after_an_unsubscribe() {
     for version in [V31, V311, V5] {
@@ -129,6 +133,7 @@ fn reasons(version: Version, reason: ReasonCode) -> Vec<ReasonCode> {
     }
 }
 
+/// Proves 5.0 [MQTT-3.10.4-3].
 #[test]
 fn mqtt5_3_10_4_2__what_was_sent_before_an_unsubscribe_is_completed() {
     let mut world = World::new(limits());

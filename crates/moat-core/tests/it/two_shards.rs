@@ -157,6 +157,7 @@ fn waiting_subscribes_max_pauses_the_next_one() {
     assert_eq!(world.read(reader).len(), expected);
 }
 
+/// Proves 5.0 [MQTT-3.8.3-3].
 #[test]
 fn mqtt5_3_8_3_3__no_local_holds_when_the_message_came_by_way_of_another_shard() {
     let mut world = shards(2);

@@ -48,6 +48,7 @@ fn mqtt5_3_1_2_8__a_will_is_published_when_the_connection_is_lost() {
     }
 }
 
+/// Proves 5.0 [MQTT-3.14.4-3].
 #[test]
 fn mqtt5_3_14_4_3__a_normal_disconnect_deletes_the_will() {
     for version in [V31, V311, V5] {

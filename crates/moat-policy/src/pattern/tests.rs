@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::brute_force::{DEPTH, naive_match, universe};
+use crate::brute_force::{DEPTH, cases, naive_match, universe};
 use crate::identity::Identity;
 use crate::subject::Subject;
 
@@ -222,7 +222,7 @@ fn with_placeholders(levels: &[String], mask: &[bool]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(cases(512))]
 
     #[test]
     fn prop_answers_agree_with_brute_force(

@@ -4,7 +4,7 @@ use moat_codec::{Limits, Publish, QoS, Version};
 use proptest::prelude::*;
 
 use super::*;
-use crate::brute_force::{DEPTH, naive_match, universe};
+use crate::brute_force::{DEPTH, cases, naive_match, universe};
 use crate::identity::Identity;
 use crate::parse::PolicyFormat;
 
@@ -468,7 +468,7 @@ fn filter_text(placeholders: bool) -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(cases(192))]
 
     #[test]
     fn prop_decisions_agree_with_a_plain_list(

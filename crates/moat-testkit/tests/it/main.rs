@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    non_snake_case,
     reason = "a panic is how a test fails"
 )]
 
@@ -65,6 +66,7 @@ macro_rules! everywhere {
 }
 
 mod edge_trigger;
+mod enhanced_auth;
 mod hostile;
 mod session_over_wire;
 mod unix;

@@ -17,6 +17,7 @@ everywhere!(
     a_session_keeps_its_messages_while_its_client_is_away,
     packets_behind_a_password_wait_for_the_verdict,
     a_graceful_stop_says_goodbye,
+    a_graceful_stop_sends_clients_to_the_other_server,
 );
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -287,6 +288,38 @@ fn a_graceful_stop_says_goodbye(transport: Transport, shards: usize) {
         }
         old.expect_closed();
         drop((clients, old));
+        stopping.join().unwrap();
+    });
+}
+
+fn a_graceful_stop_sends_clients_to_the_other_server(transport: Transport, shards: usize) {
+    const OTHER: &str = "mqtt-2.example.org:8883";
+    let builder = TestBroker::builder().shards(shards);
+    let broker = builder.server_reference(OTHER).start();
+    let mut client = broker.client(transport);
+    client.hello("told");
+    // Too small for the reference, which is left out then [MQTT-3.14.2-4].
+    let mut small = broker.client(transport);
+    let mut connect = Connect::new(Version::V5, "small");
+    connect.properties.maximum_packet_size = NonZeroU32::new(27);
+    assert_eq!(small.connect_with(&connect), ReasonCode::Success);
+    let goodbye = |client: &mut RawClient| {
+        let told = client.recv(|packet| match packet {
+            Packet::Disconnect(goodbye) => {
+                let reference = goodbye.server_reference.map(str::to_owned);
+                (goodbye.reason, reference)
+            }
+            other => panic!("not a DISCONNECT: {other:?}"),
+        });
+        client.expect_closed();
+        told
+    };
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| broker.stop());
+        let told = (ReasonCode::UseAnotherServer, Some(OTHER.to_owned()));
+        assert_eq!(goodbye(&mut client), told);
+        assert_eq!(goodbye(&mut small), (ReasonCode::UseAnotherServer, None));
+        drop((client, small));
         stopping.join().unwrap();
     });
 }

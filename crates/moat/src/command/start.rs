@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use moat_api::ListenerStatus;
-use moat_auth::AuthPool;
+use moat_auth::{AuthPool, Mechanisms};
 use moat_broker::listener::{self, Bound, Listener};
 use moat_broker::{Broker, Setup};
 use moat_config::{Config, Limits, LogDestination, LogFormat, LogLevel, Protocol};
@@ -221,9 +221,11 @@ fn start_broker(
         admission: limits::admission(limits),
         connect_timeout_secs: limits.connect_timeout_secs.get().into(),
         stop_timeout_secs: limits.stop_timeout_secs.get().into(),
+        server_reference: config.mqtt.server_reference.as_deref().map(Arc::from),
         inbox_messages_max: limits.inbox_messages_max.get(),
         policy: material.policy,
         chain: material.chain,
+        mechanisms: Mechanisms::default(),
         auth: Arc::new(auth),
         events: events.clone(),
     })

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
-use crate::brute_force::{DEPTH, naive_match, universe};
+use crate::brute_force::{DEPTH, cases, naive_match, universe};
 use crate::decision::Action;
 use crate::identity::Identity;
 use crate::parse::{NAME_BYTES_MAX, ParseLimits, PolicyFormat, PolicySourceText, parse};
@@ -427,7 +427,7 @@ fn plain_line() -> impl Strategy<Value = Plain> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(cases(192))]
 
     #[test]
     fn prop_decisions_agree_with_a_plain_list(

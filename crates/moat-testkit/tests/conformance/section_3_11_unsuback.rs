@@ -1,0 +1,24 @@
+//! UNSUBACK.
+
+use moat_codec::QoS;
+use moat_codec::Version::V5;
+use moat_testkit::broker::Transport;
+
+use crate::scene::{Scene, answer, unsubscribe};
+
+everywhere!(codes_of_unsuback_say_for_each_filter_in_turn_whether_it_was_there);
+
+/// Proves 5.0 [MQTT-3.11.3-1] [MQTT-3.11.3-2].
+fn codes_of_unsuback_say_for_each_filter_in_turn_whether_it_was_there(
+    transport: Transport,
+    shards: usize,
+) {
+    let scene = Scene::new(transport, shards);
+    let mut client = scene.join(V5, "client");
+    for filter in ["a", "c/+", "#"] {
+        client.subscribe(filter, QoS::AtMostOnce);
+    }
+    client.send(&unsubscribe(V5, 1, &["b", "a", "c/d", "#", "c/+"]));
+    let expected = answer(V5, 0xB0, 1, &[0x11, 0, 0x11, 0, 0]);
+    assert_eq!(client.read_packet(), expected);
+}

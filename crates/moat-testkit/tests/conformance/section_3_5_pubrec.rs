@@ -1,0 +1,35 @@
+//! PUBREC.
+
+use moat_codec::QoS;
+use moat_codec::Version::V5;
+use moat_testkit::TestBroker;
+use moat_testkit::broker::Transport;
+
+use crate::scene::{OPEN_ONLY, Scene, packet, string};
+
+everywhere!(
+    a_pubrec_says_what_became_of_the_message,
+    a_reason_string_too_large_for_a_pubrec_is_left_out,
+);
+
+/// Proves 5.0 [MQTT-3.5.2-1].
+fn a_pubrec_says_what_became_of_the_message(transport: Transport, shards: usize) {
+    let builder = TestBroker::builder().policy(OPEN_ONLY);
+    let scene = Scene::of(builder, transport, shards);
+    let mut client = scene.join(V5, "client");
+    client.subscribe("open/taken", QoS::AtMostOnce);
+    client.publish("open/nobody", b"", QoS::ExactlyOnce, 1);
+    assert_eq!(client.read_packet(), [0x50, 3, 0, 1, 0x10]);
+    client.publish("closed", b"", QoS::ExactlyOnce, 2);
+    assert_eq!(client.read_packet()[2..5], [0, 2, 0x87]);
+    let mut publisher = scene.join(V5, "publisher");
+    publisher.publish("open/taken", b"", QoS::ExactlyOnce, 3);
+    assert_eq!(publisher.read_packet(), [0x50, 2, 0, 3]);
+}
+
+/// Proves 5.0 [MQTT-3.5.2-2].
+fn a_reason_string_too_large_for_a_pubrec_is_left_out(transport: Transport, shards: usize) {
+    let scene = Scene::of(TestBroker::builder().policy(OPEN_ONLY), transport, shards);
+    let publish = packet(0x34, &[&string("closed"), &[0, 7, 0]]);
+    scene.expect_reason_where_there_is_room(&publish, &[0x50, 3, 0, 7, 0x87]);
+}

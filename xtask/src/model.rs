@@ -1,0 +1,39 @@
+//! `cargo xtask model`: the model tests with many more cases than CI runs.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Cases of each model unless the command names another number.
+pub(crate) const CASES: u32 = 1_000_000;
+
+/// Where the models are: arguments of `cargo test`.
+const MODELS: &[&str] = &[
+    "-p moat-core --test it -- model schedule",
+    "-p moat-policy --lib -- prop_decisions prop_answers",
+];
+
+/// Runs every model, those after a failed one too.
+///
+/// # Errors
+/// A model that found something; its shortest case was printed.
+pub(crate) fn run(root: &Path, cases: u32) -> Result<(), String> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut failed = Vec::new();
+    for model in MODELS {
+        println!("==> {cases} cases: {model}");
+        let status = Command::new(&program)
+            .args(["test", "--quiet", "--release"])
+            .args(model.split(' '))
+            .env("MOAT_MODEL_CASES", cases.to_string())
+            .current_dir(root)
+            .status()
+            .map_err(|error| format!("cannot run cargo test {model}: {error}"))?;
+        if !status.success() {
+            failed.push(*model);
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("failed: {}", failed.join("; ")))
+}
