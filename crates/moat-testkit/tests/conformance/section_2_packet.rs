@@ -190,11 +190,12 @@ fn a_packet_without_properties_says_so(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut client = client(&broker, transport, Version::V5, "client");
     client.send(&subscribe_by_hand(Version::V5, 1, &[(b"t", 0)]));
-    assert_eq!(client.read_packet(), [0x90, 4, 0, 1, 0, 0]);
+    // Behind the packet identifier.
+    assert_eq!(client.read_packet()[4..], [0, 0]);
     client.send(b"\x30\x05\x00\x01t\x00x");
     assert_eq!(client.read_packet(), b"\x30\x05\x00\x01t\x00x");
     client.send(&unsubscribe_by_hand(Version::V5, 2, &[b"t"]));
-    assert_eq!(client.read_packet(), [0xB0, 4, 0, 2, 0, 0]);
+    assert_eq!(client.read_packet()[4..], [0, 0]);
 }
 
 /// Proves 5.0 [MQTT-2.2.2-1].

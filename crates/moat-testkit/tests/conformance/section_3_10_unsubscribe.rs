@@ -137,7 +137,7 @@ fn what_was_begun_is_sent_again_on_the_next_connection(transport: Transport, sha
     }
 }
 
-/// Proves 5.0 [MQTT-3.10.4-4] [MQTT-3.10.4-5]; 3.1.1 [MQTT-3.10.4-4].
+/// Proves 5.0 [MQTT-2.2.1-6] [MQTT-3.10.4-4] [MQTT-3.10.4-5]; 3.1.1 [MQTT-2.3.1-7] [MQTT-3.10.4-4].
 fn an_unsubscribe_is_answered_with_its_packet_identifier(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     for version in BOTH {

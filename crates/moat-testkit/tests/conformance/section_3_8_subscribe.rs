@@ -151,7 +151,7 @@ fn no_local_with_a_shared_subscription_is_refused(transport: Transport, shards: 
     expect_breach(&mut client, ReasonCode::ProtocolError);
 }
 
-/// Proves 5.0 [MQTT-3.8.4-1] [MQTT-3.8.4-2]; 3.1.1 [MQTT-3.8.4-1] [MQTT-3.8.4-2].
+/// Proves 5.0 [MQTT-2.2.1-6] [MQTT-3.8.4-1] [MQTT-3.8.4-2]; 3.1.1 [MQTT-2.3.1-7] [MQTT-3.8.4-1] [MQTT-3.8.4-2].
 fn a_subscribe_is_answered_with_its_packet_identifier(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     for version in BOTH {
