@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use moat_policy::{Identity, Source};
+
 use crate::{Authenticator, ConnectRequest, RejectReason, ReloadError, Verdict};
 
 /// Most backends in one chain.
@@ -146,6 +148,16 @@ impl Chain {
         }
     }
 
+    /// Whether somebody who is in may stay: whoever has no password here any more may not.
+    #[must_use]
+    pub fn still_vouches_for(&self, identity: &Identity) -> bool {
+        identity.source != Source::Password
+            || self
+                .links
+                .iter()
+                .any(|link| link.may_know_user(&identity.name))
+    }
+
     /// Reads the files of every backend again; each changes only if its own are good.
     ///
     /// # Errors
@@ -182,11 +194,38 @@ fn nobody_knows(who: &ConnectRequest) -> RejectReason {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use moat_policy::Identity;
-
     use super::*;
     use crate::BackendError;
     use crate::backend::contract::{certificate_request, password_request};
+
+    #[test]
+    fn who_is_taken_out_of_the_users_file_may_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        let password = crate::Password::new(b"a long enough password".to_vec());
+        crate::file::UserFile::add(&path, "anna", &password).unwrap();
+        let configs = [
+            BackendConfig::X509(crate::x509::Config),
+            BackendConfig::File(crate::file::Config { path: path.clone() }),
+        ];
+        let chain = Chain::build(&configs, ContinueOnError::No).unwrap();
+        let anna = Identity::from_password("anna");
+        assert!(chain.still_vouches_for(&anna));
+        assert!(!chain.still_vouches_for(&Identity::from_password("otto")));
+        std::fs::write(&path, "").unwrap();
+        assert!(chain.still_vouches_for(&anna), "not before the reload");
+        chain.reload().unwrap();
+        assert!(!chain.still_vouches_for(&anna));
+        // What no password proved does not end with one.
+        assert!(chain.still_vouches_for(&Identity::anonymous()));
+    }
+
+    #[test]
+    fn a_backend_that_cannot_tell_keeps_everybody() {
+        let fixed: Arc<dyn Authenticator> = Arc::new(Fixed(Verdict::NotMine, AtomicUsize::new(0)));
+        let chain = Chain::new(vec![fixed], ContinueOnError::No).unwrap();
+        assert!(chain.still_vouches_for(&Identity::from_password("anna")));
+    }
 
     /// Always answers the same and counts how often it was asked.
     struct Fixed(Verdict, AtomicUsize);

@@ -19,6 +19,12 @@ pub trait Authenticator: Send + Sync {
     /// must never accept an empty password.
     fn authenticate(&self, who: &ConnectRequest) -> Verdict;
 
+    /// Whether somebody of this user name could come in by a password. Asked of those who are in, after a reload: who
+    /// is unknown to every backend is put out. A backend that cannot tell without asking somebody says yes.
+    fn may_know_user(&self, _name: &str) -> bool {
+        true
+    }
+
     /// Reads the backend's files again. Nothing changes unless all of them are good.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mio::Poll;
 use moat_auth::{AuthPool, Chain, Mechanisms};
 use moat_core::shard::Topology;
+use moat_core::sys::SysMessage;
 use moat_core::{Limits, Shard};
 use moat_events::EventSender;
 use moat_policy::Snapshot;
@@ -142,6 +143,15 @@ impl Broker {
             .map(|_| ())
     }
 
+    /// Puts out whom the chain does not vouch for any more, after its files have been read again. Returns when every
+    /// shard has done so.
+    ///
+    /// # Errors
+    /// When a shard does not confirm in time; it will do so later.
+    pub fn put_out(&self) -> Result<(), NoAnswer> {
+        self.ask(Control::PutOut).map(|_| ())
+    }
+
     /// The sum of what all shards report.
     ///
     /// # Errors
@@ -154,6 +164,14 @@ impl Broker {
                 sum.add(report);
                 sum
             }))
+    }
+
+    /// Publishes values of the broker itself, below `$SYS/`.
+    pub fn publish_system(&self, messages: Vec<SysMessage>) {
+        // One shard for all of them, so that they are told in order. It passes them on to their owners.
+        if let Some(first) = self.inboxes.first() {
+            first.send_waiting(Envelope::Control(Control::PublishSystem(messages)));
+        }
     }
 
     /// Says goodbye to everybody and ends. Returns when all shards have ended.

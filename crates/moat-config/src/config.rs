@@ -22,6 +22,10 @@ pub struct Config {
     pub user: Option<String>,
     /// How many packet threads run.
     pub shards: Shards,
+    /// How often `$SYS/#` is published, in seconds; 0 for never.
+    pub sys_interval_secs: u32,
+    /// Whether `$SYS/broker/version` is published.
+    pub sys_version: bool,
     /// At least one listener, each with a name of its own.
     pub listeners: Vec<Listener>,
     /// What all TLS listeners have in common.
@@ -45,6 +49,11 @@ section! {
         user: Option<String> = None => Kind::Name, example "\"moat\"", unset "not set: moat drops its capabilities and stays the user it is";
         /// How many packet threads run. `auto` is one for each core, at most 64.
         shards: Shards = Shards::Auto => Kind::AutoOrCount { max: SHARDS_MAX as u64 }, example "2";
+        /// How often the broker publishes its figures below `$SYS/`, under the names that mosquitto has for them. 0 for never.
+        /// Only who has a rule for `$SYS/#` can read them.
+        sys_interval_secs: u32 = 10 => Kind::Secs { min: 0, max: 3600 }, example "60";
+        /// Whether `$SYS/broker/version` tells the version of moat: to everybody who may read it, and so what to attack.
+        sys_version: bool = false => Kind::Bool, example "true";
     }
 }
 
@@ -76,6 +85,8 @@ impl Default for Config {
         Self {
             user: None,
             shards: Shards::Auto,
+            sys_interval_secs: Process::default().sys_interval_secs,
+            sys_version: false,
             listeners: Listener::defaults(),
             tls: Tls::default(),
             mqtt: Mqtt::default(),

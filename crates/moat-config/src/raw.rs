@@ -75,6 +75,8 @@ impl RawConfig {
         Config {
             user: self.process.section.user,
             shards: self.process.section.shards,
+            sys_interval_secs: self.process.section.sys_interval_secs,
+            sys_version: self.process.section.sys_version,
             listeners: if listeners.is_empty() {
                 defaults.listeners
             } else {

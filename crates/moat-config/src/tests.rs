@@ -127,8 +127,8 @@ level = "notice"
 fn a_misspelt_key_names_the_nearest() {
     assert_eq!(
         errors("shards = 1\n\n[[listner]]\nname = \"a\"\n"),
-        "moat.toml:3:3: unknown key \"listner\" in the file; allowed: user, shards, listener, tls, mqtt, auth, \
-         policy, limits, log; did you mean \"listener\"?"
+        "moat.toml:3:3: unknown key \"listner\" in the file; allowed: user, shards, sys_interval_secs, sys_version, listener, \
+         tls, mqtt, auth, policy, limits, log; did you mean \"listener\"?"
     );
     assert_eq!(
         errors("[tls]\n  verson_min = \"tlsv1.3\"\n"),

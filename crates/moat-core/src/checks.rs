@@ -188,6 +188,7 @@ impl World {
             tls: None,
             opening,
             identity: Arc::new(Identity::anonymous()),
+            expires_at: Time::NEVER,
         };
         let at = self.shard.connect(arrival, self.now, &mut self.fx);
         self.carry_out();

@@ -6,6 +6,7 @@
 //! - [`session`]: what one client is owed and has been promised, online or offline.
 //! - [`router`]: who wants a topic: the subscription trie, the interest of other shards, and the
 //!   retained messages this shard owns.
+//! - [`sys`]: what the broker says about itself, below `$SYS/`.
 //! - [`message`]: a publication that must outlive the packet it came in.
 //!
 //! # What it may not know
@@ -23,6 +24,7 @@ pub mod message;
 pub mod router;
 pub mod session;
 pub mod shard;
+pub mod sys;
 pub mod time;
 
 pub use effects::{Close, ConnId, Effects};

@@ -179,6 +179,15 @@ impl<'a> Outgoing<'a> {
         }
     }
 
+    /// Bytes of the payload.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        match self.source {
+            Source::Packet { publish, .. } => publish.get().publish().payload.len(),
+            Source::Shared(message) => message.payload().len(),
+        }
+    }
+
     /// Bytes a copy of it would hold.
     #[must_use]
     pub fn weight(&self) -> usize {

@@ -245,6 +245,18 @@ events! {
         cause: String,
     }
 
+    /// The policy judges each delivery of a client, as a mosquitto ACL has it, and kept back messages that its subscriptions match. Told for the first, the second, the fourth … of a session.
+    MessagesWithheld = "messages.withheld", Info, unaudited {
+        /// The identity of the receiver.
+        identity: String,
+        /// The client id of the receiver.
+        client_id: String,
+        /// The topic of the latest one, or the filter whose retained messages were kept back.
+        topic: String,
+        /// How many in this session so far.
+        count: u64,
+    }
+
     /// Messages of QoS 1 or 2 for a shared subscription were dropped; told when the total has doubled.
     SharedMessagesDropped = "shared.dropped", Warning, unaudited {
         /// The filter of the group, with `$share/GROUP/`.

@@ -29,6 +29,10 @@ impl Identity {
     /// identity can be met by an anonymous one.
     pub const ANONYMOUS_NAME: &'static str = "<anonymous>";
 
+    /// The name under which the broker itself publishes. It is no valid user name either, and no credential leads to
+    /// it: there is no identity of this name, only messages.
+    pub const BROKER_NAME: &'static str = "<broker>";
+
     /// Somebody who proved nothing. Only a listener that says so by name hands this out.
     pub fn anonymous() -> Self {
         Self::new(Arc::from(Self::ANONYMOUS_NAME), Source::Anonymous)
@@ -40,6 +44,14 @@ impl Identity {
         Self {
             username: Some(Arc::clone(&name)),
             ..Self::new(name, Source::Password)
+        }
+    }
+
+    /// Somebody whose user name was proved by an authentication method of MQTT 5.0.
+    pub fn from_method(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            source: Source::Method,
+            ..Self::from_password(name)
         }
     }
 
@@ -73,6 +85,8 @@ pub enum Source {
     Certificate,
     /// User name and password.
     Password,
+    /// The exchange of an authentication method of MQTT 5.0. The users file need not know the name.
+    Method,
     /// Nothing: the listener allows connections without a credential.
     Anonymous,
 }
@@ -82,6 +96,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Certificate => "certificate",
             Self::Password => "password",
+            Self::Method => "method",
             Self::Anonymous => "anonymous",
         })
     }

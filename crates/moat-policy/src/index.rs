@@ -154,6 +154,10 @@ impl Iterator for Rules<'_> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
+        // The usual end, and the usual list of rules that always decide, without looking at groups.
+        if self.everyone.is_empty() && self.own.is_empty() && self.entry.index.groups.is_empty() {
+            return None;
+        }
         let in_groups = self
             .entry
             .group_lists(self.turn)

@@ -10,6 +10,7 @@
 //! - `rule`, `index`: compiled rules, and which are for whom.
 //! - `parse`, `error`, `nearest`: `policy.toml` and mosquitto's ACL files, and what can be wrong
 //!   with them.
+//! - `system`: the topics of the broker itself.
 //! - `snapshot`: the compiled policy. `default_policy`: the file of a new data folder.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -29,6 +30,7 @@ mod placeholder;
 mod rule;
 mod snapshot;
 mod subject;
+mod system;
 
 pub use decision::{Action, Authorized, Denied, RuleId, RuleRef};
 pub use default_policy::DEFAULT_POLICY_TOML;
@@ -41,3 +43,4 @@ pub use parse::{
 pub use pattern::PatternError;
 pub use snapshot::Snapshot;
 pub use subject::Subject;
+pub use system::is_system_topic;

@@ -59,6 +59,7 @@ impl Actions {
 
 impl Rule {
     /// Whether the rule speaks about this action on this topic.
+    #[inline]
     pub(crate) fn decides_topic(&self, action: Action, values: &Values<'_>, topic: &str) -> bool {
         self.actions.contains(action) && self.topics.iter().any(|p| p.matches(values, topic))
     }

@@ -10,6 +10,7 @@ use crate::pattern::Pattern;
 use crate::placeholder::Values;
 use crate::rule::{Actions, Effect, Rule};
 use crate::subject::Subject;
+use crate::system::{SYSTEM_RULE, is_system_topic};
 
 /// An immutable, compiled policy. Whoever holds one swaps it as a whole.
 ///
@@ -48,7 +49,7 @@ impl Snapshot {
                         effect: Effect::Deny,
                         actions: Actions::SENDING,
                         topics: Box::new([Pattern::system()]),
-                        at: RuleRef::built_in("system-topics"),
+                        at: RuleRef::built_in(SYSTEM_RULE),
                     })
                 },
                 everyones(Rule {
@@ -101,7 +102,7 @@ impl Snapshot {
         self.rule(authorized.rule()).map(|rule| rule.at.clone())
     }
 
-    /// Decides a PUBLISH. With the retain bit set it needs the right to retain as well.
+    /// Decides a PUBLISH. With the retain bit set it needs the right to retain as well. To `$SYS/#` nobody may publish.
     ///
     /// # Errors
     /// The rule that denied, and which of the two rights was missing.
@@ -162,6 +163,11 @@ impl Snapshot {
         action: Action,
     ) -> Result<Authorized<Resolved<'a>>, Denied> {
         let topic = message.topic();
+        if is_system_topic(topic.as_str()) {
+            // Dashboards trust what they read there, so no rule opens it.
+            let rule = RuleRef::built_in(SYSTEM_RULE);
+            return Err(Denied { rule, action });
+        }
         let rule = self.decide_topic(who, action, topic.as_str())?;
         if message.publish().retain {
             self.decide_topic(who, Action::Retain, topic.as_str())?;

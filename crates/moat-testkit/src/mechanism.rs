@@ -75,7 +75,7 @@ impl Exchange for State {
                     return Step::Refuse(RejectReason::WrongProof);
                 }
                 Step::Done {
-                    identity: Identity::from_password(name.as_str()),
+                    identity: Identity::from_method(name.as_str()),
                     data: Some(sign("server", secret, challenge)),
                 }
             }

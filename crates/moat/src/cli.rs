@@ -82,7 +82,7 @@ pub(crate) enum UserCommand {
     Passwd(UserArgs),
     /// Print the names of the users.
     List,
-    /// Remove a user; a running broker knows it within a second. A connection that is open stays until it ends.
+    /// Remove a user; a running broker knows it within a second and closes the connections that are open.
     Remove(UserRemoveArgs),
 }
 

@@ -95,6 +95,7 @@ impl EventLoop {
     }
 
     fn accepted(&mut self, n: usize, socket: Socket, address: PeerAddress) {
+        self.traffic.sockets_total += 1;
         let listener = Arc::clone(&self.listeners[n].listener);
         let permit = match self.common.admission.admit(address) {
             Ok(permit) => permit,

@@ -30,7 +30,9 @@ impl EventLoop {
         connection.ready.input = false;
         connection.deadline = deadline;
         let sealed = connection.seal_last(bytes);
-        if sealed.is_err() || connection.wire.is_empty() {
+        let is_over = sealed.is_err() || connection.wire.is_empty();
+        self.traffic.bytes_sent_total += bytes.len() as u64;
+        if is_over {
             self.drop_connection(id);
             return;
         }

@@ -18,7 +18,7 @@ use moat_policy::Identity;
 use zeroize::Zeroizing;
 
 use super::EventLoop;
-use super::greet::{Answer, Outcome, certificate_identity, speaker};
+use super::greet::{Answer, Outcome, certificate_identity, expiry, speaker};
 use crate::connection::{Asked, Paused, Stage};
 use crate::inbox::Envelope;
 
@@ -298,9 +298,12 @@ impl EventLoop {
                 self.shard.challenge(at, &data, self.now, &mut self.fx);
             }
             Step::Done { identity, data } => {
-                let (identity, data) = (Arc::new(identity), data.as_deref());
                 let (now, fx) = (self.now, &mut self.fx);
-                let kept = self.shard.reauthenticated(at, identity, data, now, fx);
+                let expires_at = expiry(&identity, now);
+                let proof = (Arc::new(identity), expires_at);
+                let kept = self
+                    .shard
+                    .reauthenticated(at, proof, data.as_deref(), now, fx);
                 if kept.is_err() {
                     self.not_proved(id, at, "it proved to be another identity");
                 }

@@ -56,9 +56,11 @@ impl EventLoop {
         };
         let mut out = std::mem::take(&mut link.out);
         let pool = self.shard.pool();
+        let offered = out.len();
         let written = connection
             .seal(&mut out, pool)
             .and_then(|()| connection.write(pool));
+        self.traffic.bytes_sent_total += (offered - out.len()) as u64;
         // What could not be sealed because the socket is blocked goes back where it was.
         if let Some(link) = self.shard.link(at) {
             link.out = out;

@@ -2,13 +2,14 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use moat_auth::{ConnectRequest, Dialogue, EnhancedAuth, Password, Step, Verdict};
 use moat_codec::{Connect, DecodeError, Framed, Packet, ReasonCode, Version, frame};
 use moat_config::ClientIdMode;
-use moat_core::ConnId;
 use moat_core::session::Opening;
 use moat_core::shard::{Arrival, Refused};
+use moat_core::{ConnId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, Source};
 
@@ -259,6 +260,7 @@ impl EventLoop {
 
     /// A connection has come home: its session begins or goes on.
     pub(super) fn arrive(&mut self, id: ConnId) {
+        let now = self.now;
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -267,12 +269,23 @@ impl EventLoop {
         else {
             return;
         };
+        if !self.common.chain.still_vouches_for(&identity) {
+            // Taken out of the users file since the password was checked.
+            let why = "the user is in no users file any more";
+            let speaker = (opening.version, opening.maximum_packet_size);
+            self.refuse(id, speaker, ReasonCode::NotAuthorized, why);
+            return;
+        }
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         let arrival = Arrival {
             conn: id,
             address: connection.address,
             listener: Arc::clone(&connection.listener.name),
             tls: connection.tls_version(),
             opening: *opening,
+            expires_at: expiry(&identity, now),
             identity,
         };
         let connected = self.shard.connect(arrival, self.now, &mut self.fx);
@@ -333,6 +346,17 @@ impl EventLoop {
             listener,
             reason,
         });
+    }
+}
+
+/// When what proved an identity ends, on the clock of the shards.
+pub(super) fn expiry(identity: &Identity, now: Time) -> Time {
+    let Some(at) = identity.expires_at else {
+        return Time::NEVER;
+    };
+    match at.duration_since(SystemTime::now()) {
+        Ok(left) => now.plus_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        Err(_passed) => now,
     }
 }
 
@@ -405,4 +429,30 @@ fn fresh_client_id() -> Box<str> {
         id.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
     }
     id.into_boxed_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_proof_is_told_on_the_clock_of_the_shards() {
+        let now = Time::from_millis(5000);
+        let ending = |at: Option<SystemTime>| {
+            let mut identity = Identity::from_password("anna");
+            identity.expires_at = at;
+            expiry(&identity, now)
+        };
+        assert_eq!(ending(None), Time::NEVER);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(ending(Some(SystemTime::now() - hour)), now);
+        let end = ending(Some(SystemTime::now() + hour));
+        let hour_later = now.plus_secs(3600);
+        assert!(
+            end <= hour_later && hour_later.millis_since(end) < 60_000,
+            "{end:?}"
+        );
+    }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use moat_codec::{Disconnect, ReasonCode};
+use moat_core::sys::SysMessage;
+use moat_policy::Identity;
 
 use super::EventLoop;
 use crate::connection::Stage;
@@ -49,13 +51,29 @@ impl EventLoop {
                 // Whoever asked may have stopped waiting.
                 let _nobody_waits = done.send(());
             }
+            Control::PutOut(done) => {
+                let chain = Arc::clone(&self.common.chain);
+                let may_stay = |identity: &Identity| chain.still_vouches_for(identity);
+                self.shard.put_out(may_stay, self.now, &mut self.fx);
+                self.settle();
+                let _nobody_waits = done.send(());
+            }
             Control::Report(reply) => {
                 let report = ShardReport {
                     sizes: self.shard.sizes(),
                     counters: self.shard.counters(),
+                    census: self.shard.census(),
+                    traffic: self.traffic,
                     connections: self.connections.len(),
                 };
                 let _nobody_waits = reply.send(report);
+            }
+            Control::PublishSystem(messages) => {
+                for SysMessage { topic, value } in messages {
+                    let value = value.as_bytes();
+                    self.shard
+                        .publish_system(topic, value, self.now, &mut self.fx);
+                }
             }
             Control::Stop => self.stop(),
         }

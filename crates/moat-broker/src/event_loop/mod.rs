@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use moat_auth::{AuthPool, Chain, Mechanisms};
+use moat_core::sys::Traffic;
 use moat_core::{ConnId, Effects, Shard, ShardId, Time};
 use moat_events::EventSender;
 
@@ -89,6 +90,8 @@ pub struct EventLoop {
     homeless: Vec<(Box<Connection>, ShardId)>,
     timers: BinaryHeap<timers::Timer>,
     buffers: Buffers,
+    /// Running totals, for `$SYS`.
+    traffic: Traffic,
     next_shard: usize,
     /// Whether another shard took or brought something since those who wait for it last tried.
     peers_moved: bool,
@@ -127,6 +130,7 @@ impl EventLoop {
             homeless: Vec::new(),
             timers: BinaryHeap::new(),
             buffers: Buffers::new(),
+            traffic: Traffic::default(),
             next_shard: 0,
             peers_moved: false,
             stuck: false,

@@ -60,6 +60,7 @@ impl EventLoop {
 
     /// Handles fresh bytes behind those that are left from before.
     fn digest(&mut self, id: ConnId, fresh: &[u8]) {
+        self.traffic.bytes_received_total += fresh.len() as u64;
         let Some(connection) = self.connection(id) else {
             return;
         };

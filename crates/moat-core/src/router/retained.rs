@@ -79,22 +79,30 @@ impl Retained {
             return Ok(());
         }
         self.admit(message, limits)?;
-        let mut level = &mut self.root;
-        for name in message.topic().split('/') {
-            if !level.children.contains_key(name) {
-                level.children.insert(name.into(), Level::default());
-            }
-            match level.children.get_mut(name) {
-                Some(child) => level = child,
-                None => return Ok(()),
-            }
-        }
-        let old = level.message.replace(Arc::clone(message));
+        let old = self.place(message);
         self.count(message);
         if let Some(old) = old {
             self.discount(&old);
         }
         Ok(())
+    }
+
+    /// Keeps a value of the broker itself. It is not counted, so it takes no room from anybody: clients cannot make
+    /// more of them.
+    pub fn set_system(&mut self, message: &Arc<Message>) {
+        self.place(message);
+    }
+
+    /// Puts `message` at its topic. Returns the one before.
+    fn place(&mut self, message: &Arc<Message>) -> Option<Arc<Message>> {
+        let mut level = &mut self.root;
+        for name in message.topic().split('/') {
+            if !level.children.contains_key(name) {
+                level.children.insert(name.into(), Level::default());
+            }
+            level = level.children.get_mut(name)?;
+        }
+        level.message.replace(Arc::clone(message))
     }
 
     /// Whether `message` fits beside what stays when it replaces its predecessor.

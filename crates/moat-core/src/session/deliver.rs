@@ -140,10 +140,19 @@ impl Session {
 pub struct Pumped {
     /// Messages written.
     pub sent: u64,
+    /// Bytes of their payloads.
+    pub sent_payload_bytes: u64,
     /// Messages the client can never take.
     pub dropped: u64,
     /// Messages whose time had passed.
     pub expired: u64,
+}
+
+impl Pumped {
+    fn sent(&mut self, message: &Message) {
+        self.sent += 1;
+        self.sent_payload_bytes += message.payload().len() as u64;
+    }
 }
 
 impl Link {
@@ -297,7 +306,7 @@ impl Link {
             self.send_unacknowledged(&mut outgoing, wish, pool)
         };
         match delivered {
-            Delivered::Sent => pumped.sent += 1,
+            Delivered::Sent => pumped.sent(&message),
             Delivered::Queued | Delivered::Dropped => pumped.dropped += 1,
         }
         true
@@ -339,7 +348,7 @@ impl Link {
                 let size_max = self.maximum_packet_size;
                 if outgoing.write(&to, size_max, self.buffer(pool)) {
                     self.send_quota -= 1;
-                    pumped.sent += 1;
+                    pumped.sent(&parcel.message);
                 } else {
                     // The client takes smaller packets now than when this was sent: it counts as
                     // sent and acknowledged [MQTT-3.1.2-25]. The window moves on by itself.

@@ -43,6 +43,8 @@ pub struct Link {
     pub waiting_subscribes: u16,
     /// The session expiry the CONNECT asked for; 0 may not be raised by DISCONNECT.
     pub connect_expiry_secs: u32,
+    /// When what proved its identity ends, and the connection with it.
+    pub expires_at: Time,
     /// The authentication method it was opened with; absent without one.
     pub enhanced: Option<Box<Enhanced>>,
 }

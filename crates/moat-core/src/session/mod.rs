@@ -61,6 +61,8 @@ pub struct Session {
     pub via_owner: Box<[u32]>,
     /// QoS 1 and 2 messages it has lost to its limits.
     pub dropped: u64,
+    /// Messages its subscriptions matched and the policy kept back, where it judges each delivery.
+    pub withheld: u64,
     /// The fan-out that last chose this session, and where it stands in it.
     pub chosen: (u64, u32),
 }
@@ -85,6 +87,7 @@ impl Session {
             generation,
             via_owner: Box::default(),
             dropped: 0,
+            withheld: 0,
             chosen: (0, 0),
         }
     }
@@ -105,10 +108,9 @@ impl Session {
             .link
             .as_ref()
             .map_or(Time::NEVER, |link| link.keep_alive_deadline());
-        let proof = self
-            .link
-            .as_ref()
-            .map_or(Time::NEVER, |link| link.reauthentication_deadline());
+        let proof = self.link.as_ref().map_or(Time::NEVER, |link| {
+            link.reauthentication_deadline().min(link.expires_at)
+        });
         keep_alive.min(proof).min(self.ends_at).min(self.will_at)
     }
 

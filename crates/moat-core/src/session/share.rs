@@ -116,6 +116,12 @@ pub struct Memberships {
 }
 
 impl Memberships {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// The membership of `filter`.
     pub fn of(&mut self, filter: &str) -> Option<&mut Membership> {
         self.list

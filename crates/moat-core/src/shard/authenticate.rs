@@ -78,14 +78,14 @@ impl Shard {
     }
 
     /// The mechanism knows who the client is: AUTH 0x00 goes out with its last word, and what the session may is
-    /// judged by the new proof from now on.
+    /// judged by the new proof from now on, until `expires_at`.
     ///
     /// # Errors
     /// [`AnotherIdentity`]: a session belongs to one identity, so the driver has to end the connection.
     pub fn reauthenticated(
         &mut self,
         at: SessionIndex,
-        identity: Arc<Identity>,
+        (identity, expires_at): (Arc<Identity>, Time),
         data: Option<&[u8]>,
         now: Time,
         fx: &mut Effects,
@@ -100,13 +100,13 @@ impl Shard {
             return Err(AnotherIdentity);
         }
         session.identity = identity;
-        if let Some(enhanced) = session
-            .link
-            .as_deref_mut()
-            .and_then(|link| link.enhanced.as_deref_mut())
-        {
-            enhanced.deadline = Time::NEVER;
+        if let Some(link) = session.link.as_deref_mut() {
+            link.expires_at = expires_at;
+            if let Some(enhanced) = link.enhanced.as_deref_mut() {
+                enhanced.deadline = Time::NEVER;
+            }
         }
+        self.arm(at);
         self.re_judge(at, now, fx);
         self.say_auth(at, ReasonCode::Success, data, now, fx);
         Ok(())

@@ -31,6 +31,8 @@ pub struct Arrival {
     pub opening: Opening,
     /// Who it is.
     pub identity: Arc<Identity>,
+    /// When that proof ends, as of [`Identity::expires_at`].
+    pub expires_at: Time,
 }
 
 /// A CONNECT that was not granted.
@@ -130,6 +132,12 @@ impl Shard {
             let why = "the will's topic is beyond the limits of the server";
             return Err((ReasonCode::TopicNameInvalid, why));
         };
+        let is_v5 = arrival.opening.version.is_v5();
+        if packet.retain && is_v5 && self.limits.retained_messages_max == 0 {
+            // [MQTT-3.2.2-13]
+            let why = "the server keeps no retained messages, and the will is one";
+            return Err((ReasonCode::RetainNotSupported, why));
+        }
         let subject = Subject {
             identity: &arrival.identity,
             client_id: &arrival.opening.client_id,
@@ -219,6 +227,7 @@ impl Shard {
             tls,
             opening,
             identity,
+            expires_at,
         } = arrival;
         fx.events.push(Event::ClientConnected {
             identity: identity.name.to_string(),
@@ -254,6 +263,7 @@ impl Shard {
             rate: PublishRate::new(self.limits.publish_burst_max, now),
             waiting_subscribes: 0,
             connect_expiry_secs: opening.session_expiry_secs,
+            expires_at,
             enhanced: opening
                 .authentication
                 .as_ref()
@@ -272,6 +282,11 @@ impl Shard {
             outbound.connection_made();
         }
         fx.dirty.push(conn);
+        let counters = &mut self.residents.counters;
+        counters.connects_total += 1;
+        // The CONNECT was read by the driver, and the CONNACK goes past `say`.
+        counters.packets_received_total += 1;
+        counters.answers_sent_total += 1;
         self.arm(at);
     }
 }
@@ -332,6 +347,7 @@ fn connack<'a>(
                 .then_some(terms.expiry_secs),
             receive_maximum: std::num::NonZeroU16::new(limits.inflight_messages_max),
             maximum_packet_size: Some(limits.packet.packet_bytes_max),
+            retain_available: (limits.retained_messages_max == 0).then_some(false),
             assigned_client_id: opening.client_id_assigned.then_some(&*opening.client_id),
             topic_alias_maximum: (terms.topic_alias_maximum > 0)
                 .then_some(terms.topic_alias_maximum),

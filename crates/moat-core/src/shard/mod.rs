@@ -18,6 +18,7 @@ mod receive;
 mod residents;
 mod share;
 mod subscribe;
+mod system;
 mod timers;
 mod topology;
 mod unsubscribe;
@@ -75,6 +76,32 @@ pub struct Sizes {
     pub shared_waiting: usize,
     /// Retained messages owned here.
     pub retained_messages: usize,
+}
+
+/// What takes a walk over all sessions to know; now and then, not for every packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Sessions with a connection.
+    pub connected: usize,
+    /// Messages that wait in queues.
+    pub queued_messages: usize,
+    /// Bytes of these.
+    pub queued_bytes: usize,
+    /// Bytes of the retained messages owned here.
+    pub retained_bytes: usize,
+    /// Memberships in groups of shared subscriptions.
+    pub shared_subscriptions: usize,
+}
+
+impl Census {
+    /// Adds another shard's numbers.
+    pub fn add(&mut self, other: &Census) {
+        self.connected += other.connected;
+        self.queued_messages += other.queued_messages;
+        self.queued_bytes += other.queued_bytes;
+        self.retained_bytes += other.retained_bytes;
+        self.shared_subscriptions += other.shared_subscriptions;
+    }
 }
 
 impl Shard {
@@ -154,6 +181,24 @@ impl Shard {
         }
     }
 
+    /// Counts what there is no running count of.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census {
+            retained_bytes: self.retained.bytes(),
+            ..Census::default()
+        };
+        for (_, session) in &self.residents.sessions {
+            census.connected += usize::from(session.link.is_some());
+            census.shared_subscriptions += session.shares.as_ref().map_or(0, |s| s.count());
+            if let Some(outbound) = &session.outbound {
+                census.queued_messages += outbound.queued();
+                census.queued_bytes += outbound.queued_bytes();
+            }
+        }
+        census
+    }
+
     /// The out-buffer of `at` has drained: sends what waited for room, which makes it dirty again.
     pub fn flushed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         self.pump(at, now, fx);
@@ -179,6 +224,7 @@ impl Shard {
             .is_some_and(|link| link.out.is_empty());
         let pumped = session.pump(&mut self.frames, &self.limits, &mut residents.pool, now);
         residents.counters.messages_sent_total += pumped.sent;
+        residents.counters.payload_bytes_sent_total += pumped.sent_payload_bytes;
         residents.counters.messages_dropped_total += pumped.dropped;
         residents.counters.messages_expired_total += pumped.expired;
         if pumped.dropped > 0 {
@@ -214,6 +260,7 @@ impl Shard {
             fx.dirty.push(link.conn);
         }
         let version = link.version;
+        residents.counters.answers_sent_total += 1;
         write(version, link.buffer(&mut residents.pool));
     }
 

@@ -39,6 +39,16 @@ pub enum PeerMessage {
         /// Whose it is.
         from: SessionRef,
     },
+    /// A value of the broker itself, for the shard that owns its topic.
+    System {
+        /// The value.
+        message: Arc<Message>,
+    },
+    /// A value of the broker itself that somebody in the other shard wants.
+    SystemDeliver {
+        /// The value.
+        message: Arc<Message>,
+    },
     /// A [`PeerMessage::ViaOwner`] of this session has reached the inbox of every shard that wants it.
     OwnerDone {
         /// Whose message it was.
@@ -94,6 +104,8 @@ impl Shard {
                 delivery.deliver(&mut outgoing, publisher, fx);
             }
             PeerMessage::ViaOwner { message, from } => self.as_owner(&message, from, now, fx),
+            PeerMessage::System { message } => self.own_system(&message, now, fx),
+            PeerMessage::SystemDeliver { message } => self.fan_out_system(&message, now, fx),
             PeerMessage::OwnerDone { session } => self.owner_done(from, session),
             PeerMessage::Interest { filter, ticket } => {
                 self.interest.apply(from, &filter, ticket.is_some());

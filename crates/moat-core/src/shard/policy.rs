@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use moat_codec::ReasonCode;
 use moat_events::Event;
-use moat_policy::Snapshot;
+use moat_policy::{Identity, Snapshot};
 
 use super::{Shard, residents};
 use crate::effects::Effects;
-use crate::session::SessionIndex;
+use crate::session::{Session, SessionIndex};
 use crate::time::Time;
 
 impl Shard {
@@ -23,6 +24,23 @@ impl Shard {
             .collect();
         for at in all {
             self.re_judge(at, now, fx);
+        }
+    }
+
+    /// Closes the connections of all whom `may_stay` does not name any more. Their sessions take their course, as after
+    /// any other end of a connection.
+    pub fn put_out(&mut self, may_stay: impl Fn(&Identity) -> bool, now: Time, fx: &mut Effects) {
+        let gone = |session: &Session| session.link.is_some() && !may_stay(&session.identity);
+        let all: Vec<SessionIndex> = self
+            .residents
+            .sessions
+            .iter()
+            .filter(|(_, session)| gone(session))
+            .map(|(at, _)| SessionIndex(u32::try_from(at).unwrap_or(u32::MAX)))
+            .collect();
+        for at in all {
+            let why = "the user is in no users file any more";
+            self.close(at, ReasonCode::NotAuthorized, why, now, fx);
         }
     }
 

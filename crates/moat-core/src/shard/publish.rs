@@ -46,6 +46,13 @@ impl Shard {
                 "subscription identifier in a client's PUBLISH",
             ));
         }
+        if publish.retain && self.limits.retained_messages_max == 0 && self.is_v5(at) {
+            // It was told so by Retain Available [MQTT-3.2.2-14].
+            return Err(Violation::new(
+                ReasonCode::RetainNotSupported,
+                "a retained message, which the server does not keep",
+            ));
+        }
         let repeated = self.is_repeated(at, receipt)?;
         if let Some(pause) = self.over_rate(at, now, fx) {
             return Ok(Next::Pause(pause));
@@ -140,7 +147,10 @@ impl Shard {
         match self.policy.authorize_publish(session.subject(), resolved) {
             Ok(authorized) => match self.route(at, &authorized, false, now, fx) {
                 Ok(reason) => {
-                    self.residents.counters.messages_received_total += 1;
+                    let counters = &mut self.residents.counters;
+                    counters.messages_received_total += 1;
+                    counters.payload_bytes_received_total +=
+                        authorized.get().publish().payload.len() as u64;
                     self.acknowledge(at, receipt, reason, fx);
                     Next::Continue
                 }

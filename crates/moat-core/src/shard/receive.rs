@@ -127,7 +127,10 @@ impl Shard {
                 Err(error) => Err(Violation::from(error)),
             };
             match next {
-                Ok((total, Next::Continue)) => consumed += total,
+                Ok((total, Next::Continue)) => {
+                    self.residents.counters.packets_received_total += 1;
+                    consumed += total;
+                }
                 Ok((_, Next::Pause(pause))) => {
                     return Received {
                         consumed,

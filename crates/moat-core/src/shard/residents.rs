@@ -140,7 +140,7 @@ impl Residents {
         limits: &Limits,
         fx: &mut Effects,
     ) -> usize {
-        self.choose(message, from, policy, limits);
+        self.choose(message, from, policy, limits, fx);
         let mut targets = std::mem::take(&mut self.targets);
         let chosen = targets.len();
         for target in targets.drain(..) {
@@ -156,9 +156,11 @@ impl Residents {
         from: Option<SessionIndex>,
         policy: &Snapshot,
         limits: &Limits,
+        fx: &mut Effects,
     ) {
         self.fan_outs += 1;
         let (fan_out, sessions, targets) = (self.fan_outs, &mut self.sessions, &mut self.targets);
+        let counters = &mut self.counters;
         self.subscriptions.matches(message.topic(), |subscriber| {
             if subscriber.no_local && from == Some(subscriber.session) {
                 return;
@@ -169,6 +171,8 @@ impl Residents {
             if subscriber.judged_at_delivery
                 && !may_receive(session, message.topic(), policy, limits)
             {
+                counters.messages_withheld_total += 1;
+                withheld(session, 1, message.topic(), fx);
                 return;
             }
             let qos = subscriber.qos.min(message.qos);
@@ -261,12 +265,17 @@ impl Residents {
         mut found: Vec<Arc<Message>>,
         policy: &Snapshot,
         limits: &Limits,
+        fx: &mut Effects,
     ) -> Vec<Arc<Message>> {
         let subscriber = self.subscriptions.get_mut(filter, &at);
         if subscriber.is_some_and(|subscriber| subscriber.judged_at_delivery)
-            && let Some(session) = self.sessions.get(at.get())
+            && let Some(session) = self.sessions.get_mut(at.get())
         {
+            let before = found.len();
             found.retain(|message| may_receive(session, message.topic(), policy, limits));
+            let count = (before - found.len()) as u64;
+            self.counters.messages_withheld_total += count;
+            withheld(session, count, filter, fx);
         }
         found
     }
@@ -337,6 +346,7 @@ fn hand_over(
     match session.deliver(message, wish, limits, pool) {
         Delivered::Sent => {
             counters.messages_sent_total += 1;
+            counters.payload_bytes_sent_total += message.payload_len() as u64;
             if let (true, Some(link)) = (silent, session.link.as_ref()) {
                 fx.dirty.push(link.conn);
             }
@@ -361,6 +371,21 @@ fn hand_over(
 fn may_receive(session: &Session, topic: &str, policy: &Snapshot, limits: &Limits) -> bool {
     TopicName::new(topic, &limits.packet)
         .is_ok_and(|topic| policy.may_receive(session.subject(), topic))
+}
+
+/// Counts messages that a session may not have, and tells of the first, the second, the fourth …: who subscribes to
+/// everything would fill the log.
+fn withheld(session: &mut Session, count: u64, topic: &str, fx: &mut Effects) {
+    let before = session.withheld;
+    session.withheld += count;
+    if before.checked_ilog2() != session.withheld.checked_ilog2() {
+        fx.events.push(Event::MessagesWithheld {
+            identity: session.identity.name.to_string(),
+            client_id: session.client_id.to_string(),
+            topic: topic.to_owned(),
+            count: session.withheld,
+        });
+    }
 }
 
 /// The event for messages a session will not get.

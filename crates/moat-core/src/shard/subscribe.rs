@@ -358,9 +358,14 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) {
-        let found =
-            self.residents
-                .receivable(to.session, &wish.filter, found, &self.policy, &self.limits);
+        let found = self.residents.receivable(
+            to.session,
+            &wish.filter,
+            found,
+            &self.policy,
+            &self.limits,
+            fx,
+        );
         let Some(session) = self.residents.same(to.session, to.generation) else {
             return;
         };

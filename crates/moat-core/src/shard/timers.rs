@@ -74,6 +74,10 @@ impl Shard {
             .link
             .as_ref()
             .is_some_and(|link| link.reauthentication_deadline() <= now);
+        let expired = session
+            .link
+            .as_ref()
+            .is_some_and(|link| link.expires_at <= now);
         let (will_due, over) = (session.will_at <= now, session.ends_at <= now);
         if silent {
             // [MQTT-3.1.2-22]
@@ -92,10 +96,19 @@ impl Shard {
             self.close(at, ReasonCode::NotAuthorized, why, now, fx);
             return;
         }
+        if expired {
+            let (reason, why) = (
+                ReasonCode::MaximumConnectTime,
+                "what proved the client's identity has ended",
+            );
+            self.close(at, reason, why, now, fx);
+            return;
+        }
         if will_due {
             self.publish_will(at, now, fx);
         }
         if over {
+            self.residents.counters.sessions_expired_total += 1;
             if let Some(session) = self.residents.sessions.get(at.get()) {
                 fx.events.push(Event::SessionExpired {
                     identity: session.identity.name.to_string(),

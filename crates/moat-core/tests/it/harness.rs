@@ -104,6 +104,8 @@ pub(crate) struct World {
     pub(crate) fx: Vec<Effects>,
     pub(crate) topology: Topology,
     pub(crate) now: Time,
+    /// When what clients prove who they are with ends.
+    pub(crate) expires_at: Time,
     pub(crate) events: Vec<Event>,
     /// Whether shards hear of each other after every step; otherwise the test carries messages.
     pub(crate) automatic: bool,
@@ -204,6 +206,7 @@ impl World {
             fx: (0..shards).map(|_| Effects::new(shards)).collect(),
             topology,
             now: Time::from_millis(1_000_000),
+            expires_at: Time::NEVER,
             events: Vec::new(),
             automatic: true,
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -243,6 +246,7 @@ impl World {
             tls: None,
             opening,
             identity: Arc::new(Identity::from_password(identity)),
+            expires_at: self.expires_at,
         };
         let (shard_, fx) = (&mut self.shards[shard], &mut self.fx[shard]);
         let result = shard_.connect(arrival, self.now, fx);
@@ -628,7 +632,13 @@ impl World {
     ) -> Result<(), AnotherIdentity> {
         let (shard, fx) = (&mut self.shards[client.shard], &mut self.fx[client.shard]);
         let identity = Arc::new(identity.clone());
-        let kept = shard.reauthenticated(client.at, identity, Some(b"last"), self.now, fx);
+        let kept = shard.reauthenticated(
+            client.at,
+            (identity, self.expires_at),
+            Some(b"last"),
+            self.now,
+            fx,
+        );
         self.after_step();
         kept
     }

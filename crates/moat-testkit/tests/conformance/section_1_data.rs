@@ -141,7 +141,7 @@ fn a_variable_byte_integer_longer_than_needed_closes_the_connection(
 
 /// Remaining lengths and property lengths on both sides of 127 and 16,383.
 ///
-/// Proves 5.0 [MQTT-1.5.5-1].
+/// Proves 5.0 [MQTT-1.5.5-1] [MQTT-3.3.2-16].
 fn what_the_broker_sends_has_the_shortest_lengths(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let version = Version::V5;

@@ -102,8 +102,7 @@ fn a_packet_identifier_of_zero_closes_the_connection(transport: Transport, shard
     }
 }
 
-/// Proves 3.1.1 [MQTT-2.3.1-1] [MQTT-2.3.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1];
-/// 5.0 [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1].
+/// Proves 3.1.1 [MQTT-2.3.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]; 5.0 [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1].
 fn the_broker_gives_each_message_an_unused_identifier(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {

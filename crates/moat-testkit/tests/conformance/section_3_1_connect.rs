@@ -223,7 +223,8 @@ fn a_password_without_a_user_name_closes_a_3_1_1_connection(transport: Transport
 
 /// The will arrives where it is meant for, user name and password are those of a user, and the client id is taken.
 ///
-/// Proves 3.1.1 [MQTT-3.1.3-1] [MQTT-3.1.3-3]; 5.0 [MQTT-3.1.3-1] [MQTT-3.1.3-3].
+/// Proves 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.3-1] [MQTT-3.1.3-3] [MQTT-3.1.4-2]; 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8]
+/// [MQTT-3.1.3-1] [MQTT-3.1.3-3] [MQTT-3.1.4-3].
 fn the_fields_of_the_payload_are_read_in_their_order(transport: Transport, shards: usize) {
     let broker = moat_testkit::TestBroker::builder()
         .shards(shards)
@@ -370,7 +371,7 @@ fn a_property_that_stands_twice_closes_the_connection(transport: Transport, shar
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.4-4]; 5.0 [MQTT-3.1.4-5].
+/// Proves 3.1.1 [MQTT-3.1.4-4] [MQTT-3.2.2-1]; 5.0 [MQTT-3.1.4-5].
 fn a_valid_connect_is_acknowledged(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut client = broker.client(transport);
@@ -406,7 +407,7 @@ fn wrong_credentials_close_the_connection(transport: Transport, shards: usize) {
 
 /// The message behind a refused CONNECT does not arrive, whereas that behind a good one does.
 ///
-/// Proves 3.1.1 [MQTT-3.1.4-5]; 5.0 [MQTT-3.1.4-6].
+/// Proves 3.1.1 [MQTT-3.1.4-5]; 5.0 [MQTT-3.1.4-2] [MQTT-3.1.4-6].
 fn what_follows_a_refused_connect_is_not_handled(transport: Transport, shards: usize) {
     let broker = moat_testkit::TestBroker::builder()
         .shards(shards)

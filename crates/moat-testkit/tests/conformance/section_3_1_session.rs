@@ -73,7 +73,7 @@ fn without_a_session_a_new_one_begins(transport: Transport, shards: usize) {
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-4.5.0-1]; 5.0 [MQTT-3.1.2-23] [MQTT-4.5.0-1].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-4.5.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-4.5.0-1].
 fn messages_are_kept_while_the_client_is_away(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -94,7 +94,7 @@ fn messages_are_kept_while_the_client_is_away(transport: Transport, shards: usiz
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-6]; 5.0 [MQTT-4.1.0-2].
+/// Proves 3.1.1 [MQTT-3.1.2-6] [MQTT-3.2.2-3]; 5.0 [MQTT-3.2.2-3] [MQTT-4.1.0-2].
 fn a_clean_session_ends_with_its_connection(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -112,7 +112,7 @@ fn a_clean_session_ends_with_its_connection(transport: Transport, shards: usize)
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-7].
+/// Proves 3.1.1 [MQTT-3.1.2-7] [MQTT-3.3.1-5] [MQTT-3.3.1-6]; 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-9].
 fn retained_messages_outlive_the_session(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);
@@ -124,7 +124,8 @@ fn retained_messages_outlive_the_session(transport: Transport, shards: usize) {
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.3-2]; 5.0 [MQTT-3.1.3-2].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.3-2] [MQTT-3.2.2-2] [MQTT-3.2.2-3]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23]
+/// [MQTT-3.1.3-2] [MQTT-3.2.2-3].
 fn a_client_id_names_its_session(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -142,7 +143,7 @@ fn a_client_id_names_its_session(transport: Transport, shards: usize) {
 
 /// The deliberate deviation: a session belongs to an identity, and the client id names it among that identity's.
 ///
-/// Proves 3.1.1 [MQTT-3.1.3-2] [MQTT-3.1.4-2]; 5.0 [MQTT-3.1.3-2] [MQTT-3.1.4-3].
+/// Proves 3.1.1 [MQTT-3.1.3-2] [MQTT-3.1.4-2] [MQTT-3.2.2-3]; 5.0 [MQTT-3.1.3-2] [MQTT-3.1.4-3] [MQTT-3.2.2-3].
 fn each_identity_has_its_own_session_under_a_client_id(transport: Transport, shards: usize) {
     const SECRET: &str = "correct horse battery";
     let broker = TestBroker::builder()
@@ -241,7 +242,7 @@ fn assigned_client_id(connack: &[u8]) -> Option<String> {
     }
 }
 
-/// Proves 5.0 [MQTT-3.1.3-7].
+/// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.1.3-7] [MQTT-3.2.2-3].
 fn an_assigned_id_names_the_session(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut first = broker.client(transport);

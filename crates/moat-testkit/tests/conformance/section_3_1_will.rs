@@ -91,8 +91,7 @@ fn a_will_is_published_when_the_broker_ends_the_connection(transport: Transport,
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.14.4-3];
-/// 5.0 [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.14.4-3].
+/// Proves 3.1.1 [MQTT-3.1.2-10] [MQTT-3.14.4-3]; 5.0 [MQTT-3.1.2-10] [MQTT-3.14.4-3].
 fn a_normal_disconnect_deletes_the_will(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -105,7 +104,7 @@ fn a_normal_disconnect_deletes_the_will(transport: Transport, shards: usize) {
     }
 }
 
-/// Proves 5.0 [MQTT-3.1.2-8].
+/// Proves 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8].
 fn a_disconnect_with_will_publishes_it(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut heir = heir(&broker, transport, Version::V5);
@@ -116,7 +115,7 @@ fn a_disconnect_with_will_publishes_it(transport: Transport, shards: usize) {
 
 /// The session it belonged to ends later, and leaves nothing more.
 ///
-/// Proves 3.1.1 [MQTT-3.1.2-10]; 5.0 [MQTT-3.1.2-10].
+/// Proves 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-10]; 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-10].
 fn a_will_is_published_once(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);
@@ -131,7 +130,7 @@ fn a_will_is_published_once(transport: Transport, shards: usize) {
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-12].
+/// Proves 3.1.1 [MQTT-3.1.2-10] [MQTT-3.1.2-12] [MQTT-3.14.4-3].
 fn a_client_without_a_will_leaves_none(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let version = Version::V311;
@@ -148,7 +147,7 @@ fn a_client_without_a_will_leaves_none(transport: Transport, shards: usize) {
     expect_silence(&mut heir, &mut writer, TOPIC);
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-9] [MQTT-3.1.2-14]; 5.0 [MQTT-3.1.2-12].
+/// Proves 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-9]; 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-12].
 fn a_will_has_the_qos_that_was_asked_for(transport: Transport, shards: usize) {
     for version in BOTH {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
@@ -295,7 +294,7 @@ fn a_will_topic_with_a_wildcard_closes_the_connection(transport: Transport, shar
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-16]; 5.0 [MQTT-3.1.2-14].
+/// Proves 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-16]; 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-14].
 fn a_will_that_is_not_to_be_retained_is_not(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);
@@ -308,7 +307,8 @@ fn a_will_that_is_not_to_be_retained_is_not(transport: Transport, shards: usize)
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-9] [MQTT-3.1.2-17]; 5.0 [MQTT-3.1.2-15].
+/// Proves 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-9] [MQTT-3.1.2-17] [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-8];
+/// 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-15] [MQTT-3.3.1-5] [MQTT-3.3.1-9].
 fn a_will_that_is_to_be_retained_is(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);
@@ -328,7 +328,7 @@ fn a_will_that_is_to_be_retained_is(transport: Transport, shards: usize) {
     }
 }
 
-/// Proves 5.0 [MQTT-3.1.2-8].
+/// Proves 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-23].
 fn a_will_waits_for_its_delay(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut heir = heir(&broker, transport, Version::V5);
@@ -346,7 +346,7 @@ fn a_will_waits_for_its_delay(transport: Transport, shards: usize) {
 
 /// Its delay of a thousand seconds would be longer than anybody waits here.
 ///
-/// Proves 5.0 [MQTT-3.1.2-8].
+/// Proves 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-4.1.0-2].
 fn a_will_does_not_wait_beyond_the_end_of_its_session(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut heir = heir(&broker, transport, Version::V5);
@@ -359,7 +359,7 @@ fn a_will_does_not_wait_beyond_the_end_of_its_session(transport: Transport, shar
     }
 }
 
-/// Proves 5.0 [MQTT-3.1.2-8] [MQTT-3.1.3-9].
+/// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.1.3-9].
 fn a_client_that_is_back_in_time_leaves_no_will(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut heir = heir(&broker, transport, Version::V5);
@@ -367,11 +367,11 @@ fn a_client_that_is_back_in_time_leaves_no_will(transport: Transport, shards: us
     let (mut mortal, _) = enter(&broker, transport, &connect);
     mortal.half_close_rudely();
     let (mut next, _) = enter(&broker, transport, &lasting(Version::V5, "mortal"));
-    pass_a_second(&broker, transport);
+    pass_a_second();
     expect_silence(&mut heir, &mut next, TOPIC);
 }
 
-/// Proves 5.0 [MQTT-3.1.3-10] [MQTT-3.3.2-18].
+/// Proves 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.3-10] [MQTT-3.3.2-17] [MQTT-3.3.2-18].
 fn the_properties_of_a_will_arrive_in_their_order(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut heir = heir(&broker, transport, Version::V5);

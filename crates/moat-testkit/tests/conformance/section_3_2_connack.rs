@@ -21,7 +21,7 @@ everywhere!(
 
 /// A resumed session has messages to send, and a client asks before it is known who it is.
 ///
-/// Proves 3.1.1 [MQTT-3.2.0-1]; 5.0 [MQTT-3.2.0-1].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.0-1].
 fn nothing_is_sent_before_the_connack(transport: Transport, shards: usize) {
     const SECRET: &str = "correct horse battery";
     let broker = TestBroker::builder()
@@ -52,7 +52,7 @@ fn nothing_is_sent_before_the_connack(transport: Transport, shards: usize) {
     }
 }
 
-/// Proves 5.0 [MQTT-3.2.0-2].
+/// Proves 5.0 [MQTT-3.1.0-2] [MQTT-3.2.0-2].
 fn there_is_one_connack_in_a_connection(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut client = client(&broker, transport, Version::V5, "client");
@@ -62,7 +62,8 @@ fn there_is_one_connack_in_a_connection(transport: Transport, shards: usize) {
     expect_breach(&mut client, ReasonCode::ProtocolError);
 }
 
-/// Proves 3.1.1 [MQTT-3.2.2-4]; 5.0 [MQTT-3.2.2-6].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.2.2-4]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.2-3]
+/// [MQTT-3.2.2-6].
 fn a_refusal_says_that_no_session_is_present(transport: Transport, shards: usize) {
     let broker = TestBroker::builder()
         .shards(shards)
@@ -97,7 +98,8 @@ fn a_refusal_says_that_no_session_is_present(transport: Transport, shards: usize
 
 /// Each reason that is the client's fault, with its own code.
 ///
-/// Proves 3.1.1 [MQTT-3.2.2-5]; 5.0 [MQTT-3.2.2-7] [MQTT-3.2.2-8] [MQTT-4.13.2-1].
+/// Proves 3.1.1 [MQTT-3.1.2-2] [MQTT-3.1.3-8] [MQTT-3.2.2-5]; 5.0 [MQTT-3.1.2-2] [MQTT-3.1.2-3] [MQTT-3.1.3-8]
+/// [MQTT-3.1.4-1] [MQTT-3.2.2-7] [MQTT-3.2.2-8] [MQTT-4.12.0-1] [MQTT-4.13.2-1].
 fn a_refusal_is_the_end_of_the_connection(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let level = |level: u8| {
@@ -133,7 +135,7 @@ fn a_refusal_is_the_end_of_the_connection(transport: Transport, shards: usize) {
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.2.2-6] [MQTT-3.1.4-1].
+/// Proves 3.1.1 [MQTT-3.1.2-3] [MQTT-3.1.3-3] [MQTT-3.1.4-1] [MQTT-3.2.2-6].
 fn a_3_1_1_connect_without_a_fitting_code_is_closed_without_a_word(
     transport: Transport,
     shards: usize,
@@ -152,22 +154,23 @@ fn a_3_1_1_connect_without_a_fitting_code_is_closed_without_a_word(
 
 /// Proves 5.0 [MQTT-3.2.2-15].
 fn a_packet_larger_than_announced_closes_the_connection(transport: Transport, shards: usize) {
-    const SIZE: usize = 1000;
+    const SIZE: u32 = 1000;
+    // A PUBLISH with topic `t` and no properties is seven bytes longer than its payload.
+    const PAYLOAD: usize = SIZE as usize - 7;
     let broker = TestBroker::builder()
         .shards(shards)
-        .limits(|limits| limits.packet.packet_bytes_max = SIZE as u32)
+        .limits(|limits| limits.packet.packet_bytes_max = SIZE)
         .start();
     let mut client = broker.client(transport);
     client.send(&connect(Version::V5, CLEAN, &field(b"client")));
     client.recv(|packet| match packet {
         Packet::ConnAck(connack) => {
-            assert_eq!(connack.properties.maximum_packet_size, Some(SIZE as u32));
+            assert_eq!(connack.properties.maximum_packet_size, Some(SIZE));
         }
         other => panic!("not a CONNACK: {other:?}"),
     });
-    // A PUBLISH with topic `t` and no properties is seven bytes longer than its payload.
-    let fits = publish_by_hand(Version::V5, 0, b"t", &[], &vec![b'x'; SIZE - 7]);
-    assert_eq!(fits.len(), SIZE);
+    let fits = publish_by_hand(Version::V5, 0, b"t", &[], &vec![b'x'; PAYLOAD]);
+    assert_eq!(fits.len(), SIZE as usize);
     client.send(&fits);
     client.ping();
     client.send(&publish_by_hand(
@@ -175,12 +178,12 @@ fn a_packet_larger_than_announced_closes_the_connection(transport: Transport, sh
         0,
         b"t",
         &[],
-        &vec![b'x'; SIZE - 6],
+        &vec![b'x'; PAYLOAD + 1],
     ));
     expect_breach(&mut client, ReasonCode::PacketTooLarge);
 }
 
-/// Proves 5.0 [MQTT-3.2.2-16].
+/// Proves 5.0 [MQTT-3.1.3-7] [MQTT-3.2.2-16].
 fn an_assigned_client_id_is_nobody_elses(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut ids = Vec::new();
@@ -221,7 +224,7 @@ fn without_topic_aliases_none_is_accepted(transport: Transport, shards: usize) {
     );
 }
 
-/// Proves 5.0 [MQTT-3.2.2-1].
+/// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.2-1] [MQTT-3.2.2-3].
 fn the_reserved_bits_of_the_connack_are_zero(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut flags = Vec::new();

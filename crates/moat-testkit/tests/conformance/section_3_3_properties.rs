@@ -108,7 +108,8 @@ fn all_properties() -> Vec<u8> {
     .concat()
 }
 
-/// Proves 5.0 [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20].
+/// Proves 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-9] [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17]
+/// [MQTT-3.3.2-18] [MQTT-3.3.2-20].
 fn properties_are_passed_on_by_a_retained_message(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut writer = client(&broker, transport, Version::V5, "writer");
@@ -143,7 +144,8 @@ fn publish_with(writer: &mut RawClient, properties: &[u8], payload: &[u8]) {
     assert_eq!(writer.read_packet()[0], 0x40);
 }
 
-/// Proves 5.0 [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20].
+/// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17]
+/// [MQTT-3.3.2-18] [MQTT-3.3.2-20].
 fn properties_are_passed_on_by_a_message_that_waited(transport: Transport, shards: usize) {
     let broker = broker(shards);
     absent_reader(&broker, transport);
@@ -184,7 +186,7 @@ fn expiry(secs: u32) -> Vec<u8> {
 
 /// Neither one that waited nor one that was retained.
 ///
-/// Proves 5.0 [MQTT-3.3.2-5].
+/// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.3.2-5].
 fn a_message_that_has_expired_is_not_sent(transport: Transport, shards: usize) {
     let broker = broker(shards);
     absent_reader(&broker, transport);
@@ -200,13 +202,13 @@ fn a_message_that_has_expired_is_not_sent(transport: Transport, shards: usize) {
         b"stale",
     ));
     assert_eq!(writer.message().payload, b"stale");
-    pass_a_second(&broker, transport);
+    pass_a_second();
     let (mut reader, _) = enter(&broker, transport, &lasting(Version::V5, "reader"));
     assert_eq!(reader.take_message().payload, b"fresh");
     assert_eq!(retained_for(&mut reader, "kept"), []);
 }
 
-/// Proves 5.0 [MQTT-3.3.2-6].
+/// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.3.2-6].
 fn a_message_says_how_long_it_is_still_good(transport: Transport, shards: usize) {
     let left = |packet: Packet<'_>| match packet {
         Packet::Publish(Publish {
@@ -222,7 +224,7 @@ fn a_message_says_how_long_it_is_still_good(transport: Transport, shards: usize)
     absent_reader(&broker, transport);
     publish_with(&mut writer, &expiry(1000), b"x");
     assert!((995..=1000).contains(&present.recv(left)));
-    pass_a_second(&broker, transport);
+    pass_a_second();
     let (mut reader, _) = enter(&broker, transport, &lasting(Version::V5, "reader"));
     assert!((990..=999).contains(&reader.recv(left)));
 }

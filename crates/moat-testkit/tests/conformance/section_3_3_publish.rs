@@ -26,7 +26,8 @@ everywhere!(
     a_denied_message_of_3_1_1_is_acknowledged_and_dropped,
 );
 
-/// Proves 3.1.1 [MQTT-3.3.1-1] [MQTT-4.4.0-1]; 5.0 [MQTT-3.3.1-1] [MQTT-4.4.0-1].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.3.1-1] [MQTT-4.4.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.3.1-1]
+/// [MQTT-4.4.0-1].
 fn a_message_sent_again_says_so(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -70,7 +71,7 @@ fn a_message_of_qos_0_that_says_it_was_sent_before_closes_the_connection(
 
 /// Not even where the subscription makes QoS 0 of it.
 ///
-/// Proves 3.1.1 [MQTT-3.3.1-2] [MQTT-3.3.1-3]; 5.0 [MQTT-3.3.1-2] [MQTT-3.3.1-3].
+/// Proves 3.1.1 [MQTT-3.3.1-3]; 5.0 [MQTT-3.3.1-3].
 fn the_dup_flag_of_the_publisher_is_not_passed_on(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -335,7 +336,7 @@ fn a_client_is_not_sent_more_than_its_receive_maximum(transport: Transport, shar
     }
 }
 
-/// Proves 5.0 [MQTT-3.3.4-10] [MQTT-4.9.0-3].
+/// Proves 5.0 [MQTT-3.3.4-9] [MQTT-3.3.4-10] [MQTT-4.9.0-3].
 fn other_packets_do_not_wait_for_the_receive_maximum(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut connect = moat_codec::Connect::new(Version::V5, "reader");

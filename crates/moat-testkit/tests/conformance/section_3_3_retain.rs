@@ -21,7 +21,7 @@ everywhere!(
     retain_as_published_keeps_the_flag,
 );
 
-/// Proves 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-8]; 5.0 [MQTT-3.3.1-5].
+/// Proves 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-8]; 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-9].
 fn a_retained_message_is_kept_with_its_qos(transport: Transport, shards: usize) {
     for version in BOTH {
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
@@ -39,7 +39,7 @@ fn a_retained_message_is_kept_with_its_qos(transport: Transport, shards: usize) 
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6]; 5.0 [MQTT-3.3.1-5].
+/// Proves 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6]; 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-9].
 fn a_retained_message_replaces_the_one_before(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);
@@ -52,7 +52,7 @@ fn a_retained_message_replaces_the_one_before(transport: Transport, shards: usiz
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.3.1-7].
+/// Proves 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7].
 fn a_retained_message_of_qos_0_replaces_the_one_before(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let version = Version::V311;
@@ -66,7 +66,7 @@ fn a_retained_message_of_qos_0_replaces_the_one_before(transport: Transport, sha
 
 /// Those of other topics are not, and the last one on each matching topic is.
 ///
-/// Proves 3.1.1 [MQTT-3.3.1-6] [MQTT-3.3.1-8]; 5.0 [MQTT-3.3.1-9].
+/// Proves 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-8]; 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-9].
 fn a_new_subscription_is_sent_what_is_retained(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);
@@ -95,7 +95,7 @@ fn a_new_subscription_is_sent_what_is_retained(transport: Transport, shards: usi
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.3.1-10]; 5.0 [MQTT-3.3.1-6].
+/// Proves 3.1.1 [MQTT-3.3.1-10] [MQTT-3.3.1-11]; 5.0 [MQTT-3.3.1-6] [MQTT-3.3.1-7].
 fn an_empty_retained_message_removes_the_one_before(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);
@@ -134,7 +134,7 @@ fn an_empty_retained_message_is_not_kept(transport: Transport, shards: usize) {
 
 /// Neither does it replace it, nor remove it if it is empty, nor is it kept where there was none.
 ///
-/// Proves 3.1.1 [MQTT-3.3.1-12]; 5.0 [MQTT-3.3.1-8].
+/// Proves 3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-12]; 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-8] [MQTT-3.3.1-9].
 fn a_message_without_the_flag_leaves_the_retained_one_alone(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);
@@ -211,12 +211,12 @@ fn sent_twice(transport: Transport, shards: usize, options: u8) -> [usize; 2] {
     })
 }
 
-/// Proves 5.0 [MQTT-3.3.1-9].
+/// Proves 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-9].
 fn retain_handling_0_sends_retained_messages_each_time(transport: Transport, shards: usize) {
     assert_eq!(sent_twice(transport, shards, handling(0)), [1, 1]);
 }
 
-/// Proves 5.0 [MQTT-3.3.1-10].
+/// Proves 5.0 [MQTT-3.3.1-5] [MQTT-3.3.1-10].
 fn retain_handling_1_sends_retained_messages_to_a_new_subscription(
     transport: Transport,
     shards: usize,

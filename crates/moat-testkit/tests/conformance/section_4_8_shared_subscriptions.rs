@@ -142,7 +142,8 @@ fn a_message_that_a_member_refuses_is_discarded(transport: Transport, shards: us
     let scene = Scene::new(transport, shards);
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         let mut first = member(&scene, "first", qos);
-        publish(&scene, b"one");
+        let mut publisher = scene.join(V5, "publisher");
+        publisher.publish_fully("t", b"one", qos, scene.fresh_id());
         let id = first.message().packet_id.unwrap();
         let mut second = member(&scene, "second", qos);
         let refusal = Ack::with_reason(id, ReasonCode::ImplementationSpecificError);

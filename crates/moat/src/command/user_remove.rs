@@ -10,7 +10,7 @@ use crate::data_folder::DataPlace;
 use crate::exit::Failure;
 use crate::output::Output;
 
-/// Removes a user: the password is good no more. A connection that is open stays until it ends.
+/// Removes a user: the password is good no more, and a running broker closes the connections it opened.
 ///
 /// # Errors
 /// There is no such user, or the users file cannot be changed.
@@ -23,7 +23,7 @@ pub(crate) fn run(
     let users = config_file::load(place)?.config.auth.users;
     UserFile::remove(&users, &args.name).map_err(edit_failure)?;
     let text = format!(
-        "user {} removed; a running broker knows it within a second, a connection that is open stays until it ends",
+        "user {} removed; a running broker knows it within a second and closes the connections that are open",
         args.name
     );
     output.result(&text, || json!({ "name": args.name }));

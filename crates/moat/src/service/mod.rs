@@ -3,6 +3,7 @@
 //! - `signals`: what the process is told from outside.
 //! - `watch`: which files have changed. `nudge`: when to look, beside once a second.
 //! - `reload`: certificates, policy and users into force, all or nothing each.
+//! - `sys`: what the broker publishes about itself.
 //! - `admin`: the admin socket. `status`: what it answers.
 
 pub(crate) mod admin;
@@ -10,6 +11,7 @@ mod nudge;
 pub(crate) mod reload;
 pub(crate) mod signals;
 pub(crate) mod status;
+mod sys;
 pub(crate) mod watch;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,6 +28,7 @@ use crate::privileges::Hardening;
 use crate::service::nudge::Nudge;
 use crate::service::reload::Reload;
 use crate::service::signals::{Asked, Signals};
+use crate::service::sys::Sys;
 use crate::service::watch::Watch;
 
 /// How often files are looked at, and whether all packet threads are alive.
@@ -154,6 +157,7 @@ async fn serve(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let nudge = Nudge::of(watch.folders());
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
+    let mut sys = Sys::new(&service.reload.config);
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
@@ -171,6 +175,7 @@ async fn serve(
                 }
                 reload::now(service, watch.changed()).await;
             }
+            () = sys.next() => sys.publish(service),
             () = nudge.next() => reload::now(service, watch.changed()).await,
             // What it writes is seen at the next tick, like everything else that is written.
             _ = renewal.tick() => reload::renew_server_certificate(service).await,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use moat_auth::Chain;
+use moat_broker::Broker;
 use moat_broker::listener::Listener;
 use moat_broker::tls::{EXPIRY_WARNING, TlsFiles};
 use moat_config::Config;
@@ -101,7 +102,7 @@ pub(crate) async fn renew_server_certificate(service: &Arc<Service>) {
 fn one(service: &Service, what: What) {
     let done = match what {
         What::Policy => policy(service),
-        What::Users => users(&service.reload),
+        What::Users => users(service),
         What::Certificates => certificates(service),
     };
     let name = what.name().to_owned();
@@ -125,8 +126,12 @@ fn policy(service: &Service) -> Result<(), Failure> {
     confirmed.unwrap_or(Ok(())).map_err(Failure::failed)
 }
 
-fn users(reload: &Reload) -> Result<(), Failure> {
-    reload.chain.reload().map_err(Failure::configuration)
+/// Who is in by a password and is in no file any more is put out.
+fn users(service: &Service) -> Result<(), Failure> {
+    let chain = &service.reload.chain;
+    chain.reload().map_err(Failure::configuration)?;
+    let confirmed = service.with_broker(Broker::put_out);
+    confirmed.unwrap_or(Ok(())).map_err(Failure::failed)
 }
 
 /// Every listener's files are read before the first listener changes.

@@ -6,5 +6,6 @@
 mod broker;
 mod clients;
 mod refusals;
+mod sys;
 mod two_minutes;
 mod unix;

@@ -11,17 +11,18 @@ use tempfile::TempDir;
 use crate::broker::{MOAT, PASSWORD};
 use crate::clients::text;
 
-const CONFIG: &str =
+pub(crate) const CONFIG: &str =
     "[[listener]]\nprotocol = \"unix\"\nname = \"local\"\nsocket = \"mqtt.sock\"\n";
 /// Debug builds check passwords slowly, and the machine may be busy.
 const CLIENT_TIMEOUT_SECS: &str = "30";
 
-struct Place {
+/// A data folder whose broker listens on a Unix socket in it.
+pub(crate) struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = Place { folder };
         std::fs::create_dir(place.data()).unwrap();
@@ -31,25 +32,25 @@ impl Place {
         place
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("moat-data")
     }
 
-    fn configure(&self, text: &str) {
+    pub(crate) fn configure(&self, text: &str) {
         std::fs::write(self.data().join("moat.toml"), text).unwrap();
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.data().join("mqtt.sock")
     }
 
-    fn start(&self) -> MoatProcess {
+    pub(crate) fn start(&self) -> MoatProcess {
         let mut process = MoatProcess::start_in(MOAT.as_ref(), &self.data(), &[]);
         process.wait_for(|line| line.contains("server.started").then_some(()));
         process
     }
 
-    fn add_user(&self, name: &str) {
+    pub(crate) fn add_user(&self, name: &str) {
         let password = self.data().join("password.txt");
         std::fs::write(&password, PASSWORD).unwrap();
         let file = password.to_str().unwrap();
@@ -57,7 +58,7 @@ impl Place {
         assert!(output.status.success(), "{}", text(&output));
     }
 
-    fn moat(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn moat(&self, arguments: &[&str]) -> Output {
         let data = self.data();
         let mut moat = Command::new(MOAT);
         moat.arg("--data").arg(data).args(arguments);
@@ -65,7 +66,7 @@ impl Place {
     }
 }
 
-fn client(program: &str, socket: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn client(program: &str, socket: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("timeout");
     command
         .args([CLIENT_TIMEOUT_SECS, program, "--unix"])

@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use moat_codec::QoS;
+use moat_codec::{Connect, Packet, QoS, ReasonCode, Version};
 use moat_testkit::certs::{Authority, write_private};
+use moat_testkit::process::PROCESS_DEADLINE;
 use moat_testkit::{MoatProcess, RawClient};
 
 use crate::folder::{ANYWHERE, Folder};
@@ -57,7 +58,7 @@ fn a_hang_up_reads_everything_and_reopens_the_log() {
     );
     fs::rename(&log, &moved).unwrap();
     broker.hang_up();
-    let deadline = std::time::Instant::now() + moat_testkit::process::PROCESS_DEADLINE;
+    let deadline = std::time::Instant::now() + PROCESS_DEADLINE;
     let complete = |text: &str| {
         [
             "log.reopened",
@@ -89,6 +90,44 @@ fn a_new_user_is_known_without_a_signal() {
     folder.write("users", "anna: no hash\n");
     let failed = wait_for(&mut broker, &["reload.failed", "what=users"]);
     assert!(failed.contains("users:1"), "{failed}");
+}
+
+#[test]
+fn who_is_taken_out_of_the_users_file_is_put_out() {
+    let folder = Folder::configured(
+        "shards = 2\n[[listener]]\nprotocol = \"unix\"\nsocket = \"mqtt.sock\"\nanonymous = true\n",
+    );
+    let password = "a long enough password";
+    for user in ["anna", "otto"] {
+        folder
+            .moat_reading(&["user", "add", user, "--password-file", "-"], password)
+            .done();
+    }
+    let mut broker = folder.start(&[]);
+    let connected = |id: &'static str, user: Option<&'static str>| {
+        let mut client = RawClient::connect_unix(&folder.data().join("mqtt.sock"));
+        client.set_deadline(PROCESS_DEADLINE);
+        let mut connect = Connect::new(Version::V5, id);
+        connect.username = user;
+        connect.password = user.map(|_| password.as_bytes());
+        let answer = client.connect_with(&connect);
+        (client, answer)
+    };
+    let (mut anna, answer) = connected("a", Some("anna"));
+    assert_eq!(answer, ReasonCode::Success);
+    let (mut otto, _) = connected("o", Some("otto"));
+    let (mut anonymous, _) = connected("n", None);
+
+    folder.moat(&["user", "remove", "anna"]).done();
+    assert_eq!(anna.expect_disconnect(), ReasonCode::NotAuthorized);
+    let gone = wait_for(&mut broker, &["client.disconnected", "identity=anna"]);
+    assert!(gone.contains("no users file any more"), "{gone}");
+    assert!(connected("a", Some("anna")).1.is_error());
+    // The others notice nothing.
+    for client in [&mut otto, &mut anonymous] {
+        client.send_packet(&Packet::PingReq);
+        client.recv(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
+    }
 }
 
 #[test]

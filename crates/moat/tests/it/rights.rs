@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use moat_testkit::RawClient;
+
 use crate::folder::{ANYWHERE, Folder, is_root, mode, set_mode};
 
 /// A user of every Debian.
@@ -90,6 +92,32 @@ fn with_the_key_user_root_binds_and_becomes_that_user() {
     broker.terminate();
     assert!(broker.wait().success());
     folder.start(&ANYWHERE);
+}
+
+#[test]
+fn a_unix_socket_belongs_to_the_user_that_root_becomes() {
+    if !is_root("to become another user") {
+        return;
+    }
+    let folder = Folder::configured(
+        "user = \"nobody\"\n[[listener]]\nprotocol = \"unix\"\nsocket = \"../run/mqtt.sock\"\nanonymous = true\n",
+    );
+    set_mode(folder.parent(), 0o755);
+    let run = folder.parent().join("run");
+    fs::create_dir(&run).unwrap();
+    let refused = folder.start_fails(&[]);
+    refused.failed(1, &["mqtt.sock", "a folder that it can write to"]);
+
+    std::os::unix::fs::chown(&run, Some(NOBODY), None).unwrap();
+    let mut broker = folder.start(&[]);
+    let socket = run.join("mqtt.sock");
+    assert_eq!(fs::metadata(&socket).unwrap().uid(), NOBODY);
+    assert_eq!(mode(&socket), 0o660);
+    RawClient::connect_unix(&socket).hello("a client that is root");
+    broker.wait_for(|line| line.contains("address=unix:uid:0,gid:0,pid:").then_some(()));
+    broker.terminate();
+    assert!(broker.wait().success());
+    assert!(!socket.exists());
 }
 
 #[test]

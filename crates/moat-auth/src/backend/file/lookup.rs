@@ -90,6 +90,10 @@ impl Authenticator for FileBackend {
         }
     }
 
+    fn may_know_user(&self, name: &str) -> bool {
+        self.table.load().hash_for(name).1
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.table.load().warning(&self.path).into_iter().collect()
     }

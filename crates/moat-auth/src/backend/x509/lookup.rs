@@ -14,6 +14,11 @@ impl Authenticator for X509 {
         NAME
     }
 
+    /// It takes no passwords.
+    fn may_know_user(&self, _name: &str) -> bool {
+        false
+    }
+
     fn authenticate(&self, who: &ConnectRequest) -> Verdict {
         let Some(identity) = &who.certificate else {
             return Verdict::NotMine;
