@@ -134,7 +134,7 @@ fn no_identifier_stands_in_a_message_of_qos_0(transport: Transport, shards: usiz
     }
 }
 
-/// Proves 3.1.1 [MQTT-2.3.1-6]; 5.0 [MQTT-2.2.1-5].
+/// Proves 3.1.1 [MQTT-2.3.1-6] [MQTT-4.3.2-2]; 5.0 [MQTT-2.2.1-5] [MQTT-4.3.2-4].
 fn an_answer_to_a_publish_has_its_identifier(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {

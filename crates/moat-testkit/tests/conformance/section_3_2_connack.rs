@@ -21,7 +21,7 @@ everywhere!(
 
 /// A resumed session has messages to send, and a client asks before it is known who it is.
 ///
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.0-1].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1] [MQTT-4.1.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.0-1].
 fn nothing_is_sent_before_the_connack(transport: Transport, shards: usize) {
     const SECRET: &str = "correct horse battery";
     let broker = TestBroker::builder()
@@ -62,8 +62,8 @@ fn there_is_one_connack_in_a_connection(transport: Transport, shards: usize) {
     expect_breach(&mut client, ReasonCode::ProtocolError);
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.2.2-4]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.2-3]
-/// [MQTT-3.2.2-6].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.2.2-4] [MQTT-4.1.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23]
+/// [MQTT-3.2.2-3] [MQTT-3.2.2-6].
 fn a_refusal_says_that_no_session_is_present(transport: Transport, shards: usize) {
     let broker = TestBroker::builder()
         .shards(shards)

@@ -163,6 +163,8 @@ fn a_topic_with_a_null_character_is_refused(transport: Transport, shards: usize)
 }
 
 /// The longest there is, where the limits allow it.
+///
+/// Proves 5.0 [MQTT-4.2-1]; 3.1.1 [MQTT-7.1.1-1].
 fn a_topic_of_65535_bytes_is_carried(transport: Transport, shards: usize) {
     let builder = TestBroker::builder().limits(|limits| {
         limits.packet.topic_bytes_max = u16::MAX;
