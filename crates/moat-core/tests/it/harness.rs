@@ -359,7 +359,7 @@ impl World {
         let reason = match qos {
             0 => return ReasonCode::Success,
             1 => self.expect(client, |got| match got {
-                Got::PubAck(of, reason) if *of == id => Some(*reason),
+                Got::PubAck(_, reason) => Some(*reason),
                 _ => None,
             }),
             _ => self.expect(client, |got| match got {

@@ -196,6 +196,7 @@ fn mqtt5_3_8_4__subscriptions_outlive_the_connection() {
     assert_eq!(got[0].subscription_ids, [5]);
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
 #[test]
 fn subscriptions_go_with_their_session() {
     let mut world = World::new(limits());

@@ -55,7 +55,7 @@ fn qos_0_goes_out_without_dup(transport: Transport, shards: usize) {
     }
 }
 
-/// Proves 5.0 [MQTT-4.3.2-1] [MQTT-4.3.3-1]; 3.1.1 [MQTT-4.3.2-1] [MQTT-4.3.3-1].
+/// Proves 5.0 [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]; 3.1.1 [MQTT-2.3.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1].
 fn each_new_message_has_an_unused_identifier(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     let mut publisher = scene.join(V5, "publisher");
@@ -74,7 +74,7 @@ fn each_new_message_has_an_unused_identifier(transport: Transport, shards: usize
     }
 }
 
-/// Proves 5.0 [MQTT-4.3.3-1]; 3.1.1 [MQTT-4.3.3-1].
+/// Proves 5.0 [MQTT-2.2.1-4] [MQTT-4.3.3-1]; 3.1.1 [MQTT-2.3.1-4] [MQTT-4.3.3-1].
 fn an_identifier_is_not_reused_before_pubcomp(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     let mut publisher = scene.join(V5, "publisher");
