@@ -441,6 +441,15 @@ impl World {
         id
     }
 
+    /// The codes of a SUBACK, which has to be all that the client was sent.
+    pub(crate) fn suback(&mut self, client: Client) -> Vec<ReasonCode> {
+        let mut got = self.read(client);
+        match (got.pop(), got.is_empty()) {
+            (Some(Got::SubAck(_, codes)), true) => codes,
+            (last, _) => panic!("not one SUBACK: {got:?}, {last:?}"),
+        }
+    }
+
     pub(crate) fn unsubscribe(&mut self, client: Client, filter: &str) -> Vec<ReasonCode> {
         let id = self.next_id(client);
         let filters = [TopicFilter::new(filter, &moat_codec::Limits::generous()).unwrap()];

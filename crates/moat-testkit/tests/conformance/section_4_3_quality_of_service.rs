@@ -150,7 +150,7 @@ fn an_identifier_of_qos_1_is_free_after_puback(transport: Transport, shards: usi
         for (first_byte, payload) in [(0x32, b"1"), (0x32, b"2"), (0x3A, b"3"), (0x3A, b"3")] {
             publisher.send(&raw_publish(version, first_byte, "a", &[0, 7], payload));
             assert_eq!(publisher.read_packet()[..2], [0x40, 2]);
-            assert_eq!(client.message().payload, payload);
+            assert!(client.read_packet().ends_with(payload));
         }
     }
 }
@@ -308,7 +308,7 @@ fn an_identifier_of_qos_2_is_free_after_pubcomp(transport: Transport, shards: us
             assert_eq!(publisher.read_packet(), [0x50, 2, 0, 7]);
             publisher.send(&[0x62, 2, 0, 7]);
             assert_eq!(publisher.read_packet(), [0x70, 2, 0, 7]);
-            assert_eq!(client.message().payload, payload);
+            assert!(client.read_packet().ends_with(payload));
         }
     }
 }
