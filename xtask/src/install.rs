@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 /// A program and the Debian package that has it.
-const PROGRAMS: &[(&str, &str)] = &[
+pub(crate) type Program = (&'static str, &'static str);
+
+/// What the tests of the workspace speak to.
+pub(crate) const FOR_TESTS: &[Program] = &[
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
     ("mosquitto", "mosquitto"),
@@ -19,11 +22,27 @@ const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 ///
 /// # Errors
 /// Something is missing and cannot be installed; the message says what to do.
-pub(crate) fn run() -> Result<(), String> {
-    let missing = missing();
+pub(crate) fn run(programs: &[Program]) -> Result<(), String> {
+    let missing = missing(programs);
     if missing.is_empty() {
         return Ok(());
     }
+    packages(&missing)?;
+    match self::missing(programs).as_slice() {
+        [] => Ok(()),
+        rest => Err(format!(
+            "apt-get installed {}, but the programs of {} are still missing",
+            missing.join(" "),
+            rest.join(" ")
+        )),
+    }
+}
+
+/// Installs Debian packages.
+///
+/// # Errors
+/// That is not possible here; the message says what to do.
+pub(crate) fn packages(missing: &[&str]) -> Result<(), String> {
     let packages = missing.join(" ");
     if !is_root() || !exists("apt-get") {
         return Err(format!(
@@ -33,19 +52,12 @@ pub(crate) fn run() -> Result<(), String> {
     println!("installing {packages}");
     apt_get(&["update", "-q"])?;
     let mut install = vec!["install", "-q", "-y", "--no-install-recommends"];
-    install.extend(&missing);
-    apt_get(&install)?;
-    match self::missing().as_slice() {
-        [] => Ok(()),
-        rest => Err(format!(
-            "apt-get installed {packages}, but the programs of {} are still missing",
-            rest.join(" ")
-        )),
-    }
+    install.extend(missing);
+    apt_get(&install)
 }
 
-fn missing() -> Vec<&'static str> {
-    let mut packages: Vec<&str> = PROGRAMS
+fn missing(programs: &[Program]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = programs
         .iter()
         .filter(|(program, _)| !exists(program))
         .map(|(_, package)| *package)

@@ -7,6 +7,7 @@
 )]
 
 mod conformance;
+mod foreign;
 mod generate;
 mod install;
 mod test;
@@ -23,6 +24,8 @@ usage: cargo xtask COMMAND
   gen           write the generated files
   gen --check   fail if a generated file is not what `gen` would write, or a statement of MQTT has no test
   tidy          check the rules of the house that no other tool knows
+  foreign [CLIENT...]
+                only the foreign clients of `test`: mosquitto, paho, aiomqtt, gmqtt, node, chromium, rumqttc
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         ["gen"] => generate::write(&root),
         ["gen", "--check"] => generate::check(&root),
         ["tidy"] => tidy::run(&root),
+        ["foreign", clients @ ..] => foreign::run_alone(&root, clients),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

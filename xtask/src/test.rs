@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::tests_run::{self, Count};
-use crate::{generate, install, tidy};
+use crate::{foreign, generate, install, tidy};
 
 /// Crates that must not be linked: one crypto provider, no OpenSSL, nothing unmaintained.
 const FORBIDDEN_CRATES: &[&str] = &["ring", "openssl-sys", "native-tls", "rustls-pemfile"];
@@ -39,7 +39,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
             .try_for_each(|name| is_not_linked(name, cargo))
     });
     // The tests speak to Debian's mosquitto, as a client and as a second opinion.
-    steps.step("MQTT clients", install::run);
+    steps.step("MQTT clients", || install::run(install::FOR_TESTS));
     if has_nextest(cargo) {
         // The same build serves both: only the filter differs.
         let nextest = "nextest run --workspace --no-fail-fast --status-level fail -E";
@@ -52,6 +52,8 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
             cargo("test --quiet --workspace --no-fail-fast"),
         );
     }
+    // Last, since it needs the program that the end to end tests have built.
+    steps.counted("foreign clients", |count| foreign::run(root, &[], count));
     steps.finish()
 }
 
@@ -78,8 +80,12 @@ impl Steps {
     }
 
     fn tests(&mut self, name: &'static str, command: Command) {
+        self.counted(name, |count| tests_run::run(command, count));
+    }
+
+    fn counted(&mut self, name: &'static str, run: impl FnOnce(&mut Count) -> Result<(), String>) {
         let mut count = Count::default();
-        self.step(name, || tests_run::run(command, &mut count));
+        self.step(name, || run(&mut count));
         self.count.add(count);
         // Its failed tests are counted one by one, so the step itself is not.
         if count.failed > 0 {

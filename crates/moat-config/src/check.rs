@@ -17,8 +17,10 @@ const PLAIN_WEBSOCKET_PORT: u16 = 8083;
 /// Completes the listeners and checks each and all.
 pub(crate) fn listeners(listeners: &mut [Written<Listener>], problems: &mut Problems<'_>) {
     for written in listeners.iter_mut() {
-        if !written.section.protocol.is_tls() && !written.has("client_auth") {
-            written.section.client_auth = ClientAuth::Off;
+        // Who names a CA for clients wants their certificates, on every listener with TLS.
+        let wants_certificates = written.section.protocol.is_tls() && written.has("client_ca");
+        if !written.has("client_auth") && !wants_certificates {
+            written.section.client_auth = written.section.default_client_auth();
         }
         if !written.has("bind") {
             written.section.bind = written.section.default_bind();

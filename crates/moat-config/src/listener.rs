@@ -40,7 +40,8 @@ section! {
         /// passwords and messages. Or `unix`: programs of this machine only, by the file `socket`.
         protocol: Protocol = Protocol::Tls => Kind::Choice(Protocol::WORDS), example "\"tcp\"";
         /// Whether a client is asked for a certificate. With `requested`, one without a certificate needs a user name and
-        /// password; with `required` it is turned away. Always `off` without TLS.
+        /// password; with `required` it is turned away. Always `off` without TLS. Without it, `wss` is `off`, unless `client_ca`
+        /// is set: a browser gives up a WebSocket that asks for a certificate.
         client_auth: ClientAuth = ClientAuth::Requested => Kind::Choice(ClientAuth::WORDS), example "\"required\"";
         /// Whether a client without certificate and password gets in, as the identity `<anonymous>`.
         anonymous: bool = false => Kind::Bool, example "true";
@@ -147,6 +148,7 @@ impl Listener {
                     protocol,
                     ..Self::default()
                 };
+                listener.client_auth = listener.default_client_auth();
                 listener.bind = listener.default_bind();
                 listener.name = listener.default_name();
                 listener
@@ -160,6 +162,15 @@ impl Listener {
             Protocol::Wss => everywhere(DEFAULT_WSS_PORT),
             Protocol::Unix => Vec::new(),
             _ => everywhere(DEFAULT_PORT),
+        }
+    }
+
+    /// Whether a listener asks for certificates if nothing is written. Chromium cannot choose one for a WebSocket and ends
+    /// the connection when it is asked, so for browsers there is no "asked and may decline".
+    pub(crate) fn default_client_auth(&self) -> ClientAuth {
+        match self.protocol {
+            Protocol::Tls => ClientAuth::Requested,
+            Protocol::Wss | Protocol::Tcp | Protocol::Ws | Protocol::Unix => ClientAuth::Off,
         }
     }
 

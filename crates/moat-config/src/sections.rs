@@ -24,7 +24,7 @@ section! {
     /// What clients are told of other servers.
     pub struct Mqtt = "[mqtt]" {
         /// Where clients go when this broker stops: `host` or `host:port`, several with one space between, the best first. A client
-        /// of MQTT 5.0 gets it with DISCONNECT 0x9D (server moved) and should not come back here; without it 0x8B says that the
+        /// of MQTT 5.0 gets it with DISCONNECT 0x9C (use another server), which is meant for a while; without it 0x8B says that the
         /// server shuts down, and clients try again.
         server_reference: Option<String> = None => Kind::ServerReference, example "\"mqtt-2.example.org:8883\"",
             unset "not set: clients are sent nowhere else";

@@ -57,6 +57,7 @@ fn the_default_listens_with_tls_and_wss_on_every_address() {
     assert_eq!(websocket.bind[1], "0.0.0.0:8084".parse().unwrap());
     assert_eq!(websocket.path, "/mqtt");
     assert!(websocket.origins.is_empty() && !websocket.anonymous);
+    assert_eq!(websocket.client_auth, ClientAuth::Off);
     assert_eq!(listener.name, "tls-8883");
     assert_eq!(
         listener.bind,
@@ -417,6 +418,18 @@ fn certificates_on_a_plain_listener_are_refused() {
          moat.toml:5:7: listener.key with protocol = \"tcp\", which has no certificates; use protocol = \"tls\" or \
          remove key"
     );
+}
+
+#[test]
+fn a_websocket_listener_asks_for_certificates_only_if_that_is_written() {
+    for (keys, expected) in [
+        ("", ClientAuth::Off),
+        ("client_ca = \"ca.pem\"", ClientAuth::Requested),
+        ("client_auth = \"required\"", ClientAuth::Required),
+    ] {
+        let config = config(&format!("[[listener]]\nprotocol = \"wss\"\n{keys}\n"));
+        assert_eq!(config.listeners[0].client_auth, expected, "{keys}");
+    }
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl EventLoop {
         }
     }
 
-    /// Says goodbye to everybody [5.0 section 3.14.2.1: 0x8B, or 0x9D if there is another server]; the loop ends when
+    /// Says goodbye to everybody [5.0 section 3.14.2.1: 0x8B, or 0x9C if there is another server]; the loop ends when
     /// they have it, or when the time is up.
     fn stop(&mut self) {
         if self.stopping.is_some() {
@@ -91,7 +91,7 @@ impl EventLoop {
         let goodbye = Disconnect {
             server_reference: common.server_reference.as_deref(),
             ..Disconnect::new(match common.server_reference {
-                Some(_) => ReasonCode::ServerMoved,
+                Some(_) => ReasonCode::UseAnotherServer,
                 None => ReasonCode::ServerShuttingDown,
             })
         };

@@ -67,9 +67,6 @@ pub(super) fn explanation(packet: PacketType, reason: ReasonCode) -> Option<&'st
         (SubAck, ReasonCode::QuotaExceeded) => {
             "the session has as many subscriptions as the server allows; unsubscribe first"
         }
-        (SubAck, ReasonCode::SharedSubscriptionsNotSupported) => {
-            "the server has no shared subscriptions"
-        }
         _ => return None,
     })
 }
@@ -95,10 +92,9 @@ impl Shard {
         let (version, size_max) = (link.version, link.maximum_packet_size);
         let why = why.filter(|_| link.wants_reasons);
         let out = link.buffer(&mut residents.pool);
-        let told = why.is_some() && within(size_max, out, |out| encode(version, why, out));
-        if !told {
-            let _fits = within(size_max, out, |out| encode(version, None, out));
-        }
+        let told = (why.is_some() && within(size_max, out, |out| encode(version, why, out)))
+            || within(size_max, out, |out| encode(version, None, out));
+        residents.counters.answers_sent_total += u64::from(told);
     }
 
     /// Whether the answer to so many filters fits the client. It cannot be shortened, and a client that gets none

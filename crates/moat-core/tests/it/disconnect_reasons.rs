@@ -1,4 +1,4 @@
-//! Every DISCONNECT reason that a server of this kind sends (3.14.2.1), each where the standard says. 0x8B and 0x9D
+//! Every DISCONNECT reason that a server of this kind sends (3.14.2.1), each where the standard says. 0x8B and 0x9C
 //! are the driver's: `session_over_wire.rs` of the testkit; 0x87 and 0x89 belong to `authenticate.rs` and it.
 
 use std::num::NonZeroU16;

@@ -102,8 +102,8 @@ fn strings_of_a_publish(text: &[u8]) -> [Vec<u8>; 4] {
 
 /// Proves 3.1.1 [MQTT-1.5.3-3]; 5.0 [MQTT-1.5.4-3].
 fn a_byte_order_mark_is_a_character_of_its_string(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
+        let broker = broker(shards);
         let mut reader = client(&broker, transport, version, "reader");
         reader.subscribe("\u{FEFF}a", QoS::AtMostOnce);
         reader.subscribe("end", QoS::AtMostOnce);

@@ -53,7 +53,7 @@ fn reserved_flags_of_a_connect_close_the_connection(transport: Transport, shards
     }
 }
 
-/// Proves 3.1.1 [MQTT-2.2.2-1]; 5.0 [MQTT-2.1.3-1].
+/// Proves 3.1.1 [MQTT-2.2.2-1] [MQTT-3.3.1-3]; 5.0 [MQTT-2.1.3-1] [MQTT-3.3.1-3].
 fn what_the_broker_sends_has_the_reserved_flags_as_listed(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -123,8 +123,8 @@ fn the_broker_gives_each_message_an_unused_identifier(transport: Transport, shar
 
 /// Proves 3.1.1 [MQTT-2.3.1-5]; 5.0 [MQTT-2.2.1-2].
 fn no_identifier_stands_in_a_message_of_qos_0(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
+        let broker = broker(shards);
         let mut reader = client(&broker, transport, version, "reader");
         reader.subscribe("t", QoS::ExactlyOnce);
         let mut writer = client(&broker, transport, version, "writer");
@@ -134,7 +134,11 @@ fn no_identifier_stands_in_a_message_of_qos_0(transport: Transport, shards: usiz
     }
 }
 
+<<<<<<< HEAD
 /// Proves 3.1.1 [MQTT-2.3.1-6] [MQTT-4.3.2-2]; 5.0 [MQTT-2.2.1-5] [MQTT-4.3.2-4].
+=======
+/// Proves 3.1.1 [MQTT-2.3.1-6] [MQTT-3.3.1-3]; 5.0 [MQTT-2.2.1-5] [MQTT-3.3.1-3].
+>>>>>>> confb
 fn an_answer_to_a_publish_has_its_identifier(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -184,7 +188,7 @@ fn an_answer_to_a_subscription_has_its_identifier(transport: Transport, shards: 
     }
 }
 
-/// Proves 5.0 [MQTT-2.2.2-1].
+/// Proves 5.0 [MQTT-2.2.1-6] [MQTT-2.2.2-1].
 fn a_packet_without_properties_says_so(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut client = client(&broker, transport, Version::V5, "client");

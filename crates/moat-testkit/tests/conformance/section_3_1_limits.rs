@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use moat_codec::{Connect, QoS, ReasonCode, Version};
+use moat_codec::{Connect, Packet, QoS, ReasonCode, Version};
+use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
 use moat_testkit::raw::RawClient;
 
@@ -14,6 +15,9 @@ everywhere!(
     a_message_too_large_for_the_client_is_not_sent,
     a_message_too_large_for_the_client_counts_as_delivered,
     a_waiting_message_too_large_for_the_client_counts_as_delivered,
+    an_answer_too_large_for_the_client_is_not_sent,
+    a_client_that_takes_no_connack_is_not_let_in,
+    reasons_for_people_are_sent_only_to_who_wants_them,
     a_session_ends_when_its_expiry_interval_has_passed,
 );
 
@@ -39,7 +43,7 @@ fn a_silent_client_is_closed_after_one_and_a_half_keep_alives(transport: Transpo
         let start = Instant::now();
         silent.send(&bytes);
         silent.recv(|packet| match packet {
-            moat_codec::Packet::ConnAck(connack) => {
+            Packet::ConnAck(connack) => {
                 assert_eq!(connack.properties.server_keep_alive_secs, None);
             }
             other => panic!("not a CONNACK: {other:?}"),
@@ -94,7 +98,7 @@ fn a_message_too_large_for_the_client_is_not_sent(transport: Transport, shards: 
     expect_silence(&mut reader, &mut writer, "t");
 }
 
-/// Proves 5.0 [MQTT-3.1.2-24] [MQTT-3.1.2-25].
+/// Proves 5.0 [MQTT-3.1.2-24] [MQTT-3.1.2-25] [MQTT-3.3.4-10].
 fn a_message_too_large_for_the_client_counts_as_delivered(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
@@ -107,7 +111,7 @@ fn a_message_too_large_for_the_client_counts_as_delivered(transport: Transport, 
     }
 }
 
-/// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.1.2-24] [MQTT-3.1.2-25].
+/// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.1.2-24] [MQTT-3.1.2-25] [MQTT-3.3.4-10].
 fn a_waiting_message_too_large_for_the_client_counts_as_delivered(
     transport: Transport,
     shards: usize,
@@ -137,6 +141,89 @@ fn expect_only_small_ones(reader: &mut RawClient) {
     assert_eq!(reader.take_message().payload, b"first");
     assert_eq!(reader.take_message().payload, b"second");
     reader.settle();
+}
+
+/// The answer to many filters cannot be made smaller, so the connection ends.
+///
+/// Proves 5.0 [MQTT-3.1.2-24].
+fn an_answer_too_large_for_the_client_is_not_sent(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    // 95 reason codes behind two bytes of header, two of identifier and one for no properties.
+    for (filters, fits) in [(95, true), (96, false)] {
+        let (mut client, _) = enter(&broker, transport, &small(Version::V5, "client"));
+        client.send(&subscribe_by_hand(
+            Version::V5,
+            1,
+            &vec![(&b"t"[..], 0); filters],
+        ));
+        if fits {
+            assert_eq!(client.read_packet().len(), 100);
+        } else {
+            expect_breach(&mut client, ReasonCode::PacketTooLarge);
+        }
+    }
+}
+
+/// Not even a CONNACK that refuses is sent if that is too large, too.
+///
+/// Proves 5.0 [MQTT-3.1.2-24] [MQTT-3.2.2-19].
+fn a_client_that_takes_no_connack_is_not_let_in(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    for (size, answer) in [(4, &[][..]), (5, &[0x20, 3, 0, 0x95, 0])] {
+        let maximum = [MAXIMUM_PACKET_SIZE, 0, 0, 0, size];
+        let mut client = broker.client(transport);
+        client.send(&connect_with(
+            Version::V5,
+            CLEAN,
+            &maximum,
+            &field(b"client"),
+        ));
+        assert_eq!(client.read_to_end(), answer);
+    }
+}
+
+/// Whether each answer to something that is not allowed has a reason string: PUBACK, PUBREC, SUBACK and UNSUBACK.
+fn explained(broker: &TestBroker, transport: Transport, property: &[u8]) -> [bool; 4] {
+    let mut client = broker.client(transport);
+    client.send(&connect_with(
+        Version::V5,
+        CLEAN,
+        property,
+        &field(b"client"),
+    ));
+    assert!(entered(&mut client));
+    [
+        publish_with_id(Version::V5, 1, b"secret", 1),
+        publish_with_id(Version::V5, 2, b"secret", 2),
+        subscribe_by_hand(Version::V5, 3, &[(b"hidden", 0)]),
+        unsubscribe_by_hand(Version::V5, 4, &[b"hidden"]),
+    ]
+    .map(|bytes| {
+        client.send(&bytes);
+        client.recv(|packet| {
+            let (reason, users) = match &packet {
+                Packet::PubAck(ack) | Packet::PubRec(ack) => (ack.reason_string, ack.user.len()),
+                Packet::SubAck(suback) => (suback.reason_string, suback.user.len()),
+                Packet::UnsubAck(unsuback) => (unsuback.reason_string, unsuback.user.len()),
+                other => panic!("unexpected {other:?}"),
+            };
+            reason.is_some() || users > 0
+        })
+    })
+}
+
+/// Proves 5.0 [MQTT-3.1.2-29].
+fn reasons_for_people_are_sent_only_to_who_wants_them(transport: Transport, shards: usize) {
+    let broker = TestBroker::builder().shards(shards).policy(DENYING).start();
+    let asked = explained(&broker, transport, &[REQUEST_PROBLEM_INFORMATION, 1]);
+    assert_eq!(asked[..3], [true; 3]);
+    assert_eq!(
+        explained(&broker, transport, &[]),
+        asked,
+        "to ask is the default"
+    );
+    let not_asked = explained(&broker, transport, &[REQUEST_PROBLEM_INFORMATION, 0]);
+    assert_eq!(not_asked, [false; 4]);
 }
 
 /// Proves 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.2-3] [MQTT-4.1.0-2].

@@ -97,8 +97,8 @@ fn messages_are_kept_while_the_client_is_away(transport: Transport, shards: usiz
 
 /// Proves 3.1.1 [MQTT-3.1.2-6] [MQTT-3.2.2-3]; 5.0 [MQTT-3.2.2-3] [MQTT-4.1.0-2].
 fn a_clean_session_ends_with_its_connection(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
+        let broker = broker(shards);
         let (mut first, _) = enter(&broker, transport, &Connect::new(version, "client"));
         first.subscribe("t", QoS::AtLeastOnce);
         leave(first);

@@ -16,12 +16,20 @@ everywhere!(
     an_assigned_client_id_is_nobody_elses,
     without_topic_aliases_none_is_accepted,
     the_reserved_bits_of_the_connack_are_zero,
+    a_reason_string_makes_no_connack_larger_than_the_client_takes,
+    a_retained_will_is_refused_where_nothing_is_retained,
+    a_retained_message_closes_the_connection_where_nothing_is_retained,
     response_information_is_not_sent_to_a_client_that_does_not_ask_for_it,
 );
 
 /// A resumed session has messages to send, and a client asks before it is known who it is.
 ///
+<<<<<<< HEAD
 /// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1] [MQTT-4.1.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.0-1].
+=======
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1] [MQTT-3.3.1-3]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.0-1]
+/// [MQTT-3.3.1-3].
+>>>>>>> confb
 fn nothing_is_sent_before_the_connack(transport: Transport, shards: usize) {
     const SECRET: &str = "correct horse battery";
     let broker = TestBroker::builder()
@@ -251,4 +259,70 @@ fn response_information_is_not_sent_to_a_client_that_does_not_ask_for_it(
             other => panic!("not a CONNACK: {other:?}"),
         });
     }
+}
+
+/// A will that is not allowed is refused with a reason for people.
+///
+/// Proves 5.0 [MQTT-3.1.2-24] [MQTT-3.2.2-19].
+fn a_reason_string_makes_no_connack_larger_than_the_client_takes(
+    transport: Transport,
+    shards: usize,
+) {
+    let broker = TestBroker::builder().shards(shards).policy(DENYING).start();
+    let payload = [&field(b"client")[..], &[0], &field(b"secret"), &field(b"")].concat();
+    let refused = |size: usize| {
+        let size = u16::try_from(size).unwrap().to_be_bytes();
+        let maximum = [MAXIMUM_PACKET_SIZE, 0, 0, size[0], size[1]];
+        let mut client = broker.client(transport);
+        client.send(&connect_with(Version::V5, CLEAN | WILL, &maximum, &payload));
+        let connack = client.read_packet();
+        assert_eq!((connack[0], connack[3]), (0x20, 0x87));
+        connack
+    };
+    let whole = refused(1000);
+    assert!(whole.contains(&REASON_STRING), "{whole:02x?}");
+    assert_eq!(refused(whole.len()), whole);
+    assert_eq!(refused(whole.len() - 1), [0x20, 3, 0, 0x87, 0]);
+}
+
+fn broker_without_retained_messages(shards: usize) -> TestBroker {
+    let builder = TestBroker::builder().shards(shards);
+    builder
+        .limits(|limits| limits.retained_messages_max = 0)
+        .start()
+}
+
+/// Proves 5.0 [MQTT-3.2.2-13].
+fn a_retained_will_is_refused_where_nothing_is_retained(transport: Transport, shards: usize) {
+    let broker = broker_without_retained_messages(shards);
+    let payload = [&field(b"client")[..], &[0], &field(b"w"), &field(b"")].concat();
+    for (flags, reason) in [(CLEAN | WILL, 0), (CLEAN | WILL | WILL_RETAIN, 0x9A)] {
+        let mut client = broker.client(transport);
+        client.send(&connect(Version::V5, flags, &payload));
+        let connack = client.read_packet();
+        assert_eq!((connack[0], connack[3]), (0x20, reason));
+        if reason > 0 {
+            client.expect_closed();
+        }
+    }
+}
+
+/// The client was told so by its CONNACK.
+///
+/// Proves 5.0 [MQTT-3.2.2-14].
+fn a_retained_message_closes_the_connection_where_nothing_is_retained(
+    transport: Transport,
+    shards: usize,
+) {
+    let broker = broker_without_retained_messages(shards);
+    let mut client = broker.client(transport);
+    client.send(&connect(Version::V5, CLEAN, &field(b"client")));
+    client.recv(|packet| match packet {
+        Packet::ConnAck(connack) => {
+            assert_eq!(connack.properties.retain_available, Some(false));
+        }
+        other => panic!("not a CONNACK: {other:?}"),
+    });
+    client.send(&publish_by_hand(Version::V5, 1, b"t", &[], b"x"));
+    expect_breach(&mut client, ReasonCode::RetainNotSupported);
 }

@@ -1,5 +1,8 @@
 //! Section 3.3.2.3: what a PUBLISH of 5.0 carries besides its payload.
 
+use std::collections::HashMap;
+use std::num::NonZeroU16;
+
 use moat_codec::{Packet, Publish, QoS, ReasonCode, Version};
 use moat_testkit::TestBroker;
 use moat_testkit::broker::Transport;
@@ -23,6 +26,8 @@ everywhere!(
     a_topic_alias_of_zero_closes_the_connection,
     a_topic_alias_ends_with_its_connection,
     a_client_that_takes_no_topic_aliases_is_sent_none,
+    a_client_is_sent_topic_aliases_up_to_its_maximum,
+    the_broker_begins_new_topic_aliases_on_each_connection,
 );
 
 /// Fails unless a PUBLISH with these properties arrives as it was sent: at once, and from 5.0 to 3.1.1 without them.
@@ -326,18 +331,86 @@ fn a_topic_alias_ends_with_its_connection(transport: Transport, shards: usize) {
 fn a_client_that_takes_no_topic_aliases_is_sent_none(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut reader = client(&broker, transport, Version::V5, "reader");
-    reader.subscribe("t", QoS::AtMostOnce);
+    reader.subscribe("long/topic", QoS::AtMostOnce);
     let mut writer = client(&broker, transport, Version::V5, "writer");
     // With an alias from the publisher and often enough for the broker to want one of its own.
     for number in 0..100 {
         writer.send(&publish_by_hand(
             Version::V5,
             0,
-            b"t",
+            b"long/topic",
             &[TOPIC_ALIAS, 0, 1],
             &[number],
         ));
-        let plain = publish_by_hand(Version::V5, 0, b"t", &[], &[number]);
+        let plain = publish_by_hand(Version::V5, 0, b"long/topic", &[], &[number]);
         assert_eq!(reader.read_packet(), plain);
+    }
+}
+
+/// The topic and the alias of the next message, with the aliases set so far.
+fn resolved(reader: &mut RawClient, aliases: &mut HashMap<u16, String>) -> (String, Option<u16>) {
+    reader.recv(|packet| match packet {
+        Packet::Publish(Publish {
+            topic, topic_alias, ..
+        }) => {
+            let alias = topic_alias.map(NonZeroU16::get);
+            let topic = match alias {
+                Some(alias) if topic.is_empty() => aliases[&alias].clone(),
+                Some(alias) => {
+                    aliases.insert(alias, topic.to_owned());
+                    topic.to_owned()
+                }
+                None => topic.to_owned(),
+            };
+            (topic, alias)
+        }
+        other => panic!("not a PUBLISH: {other:?}"),
+    })
+}
+
+/// A connection of a session that takes two aliases.
+fn takes_two_aliases(broker: &TestBroker, transport: Transport) -> RawClient {
+    let mut connect = lasting(Version::V5, "reader");
+    connect.properties.topic_alias_maximum = 2;
+    enter(broker, transport, &connect).0
+}
+
+/// They stand for the topics they were set with, none is zero, and more topics than aliases arrive as well.
+///
+/// Proves 5.0 [MQTT-3.1.2-26] [MQTT-3.3.2-8] [MQTT-3.3.2-11].
+fn a_client_is_sent_topic_aliases_up_to_its_maximum(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    let mut reader = takes_two_aliases(&broker, transport);
+    reader.subscribe("long/#", QoS::AtMostOnce);
+    let mut writer = client(&broker, transport, Version::V5, "writer");
+    let (mut aliases, mut used) = (HashMap::new(), 0);
+    for number in (0..20).map(|number| number % 5) {
+        let topic = format!("long/topic/{number}");
+        writer.publish(&topic, b"", QoS::AtMostOnce, 0);
+        let (got, alias) = resolved(&mut reader, &mut aliases);
+        assert_eq!(got, topic);
+        used += usize::from(alias.is_some());
+        assert!(
+            alias.is_none_or(|alias| alias == 1 || alias == 2),
+            "{alias:?}"
+        );
+    }
+    assert!(used > 0, "no alias was used at all");
+}
+
+/// Proves 5.0 [MQTT-3.3.2-7].
+fn the_broker_begins_new_topic_aliases_on_each_connection(transport: Transport, shards: usize) {
+    let broker = broker(shards);
+    let mut writer = client(&broker, transport, Version::V5, "writer");
+    for _ in 0..2 {
+        let mut reader = takes_two_aliases(&broker, transport);
+        reader.subscribe("long/#", QoS::AtMostOnce);
+        let mut aliases = HashMap::new();
+        for _ in 0..3 {
+            writer.publish("long/topic", b"", QoS::AtMostOnce, 0);
+            let (topic, alias) = resolved(&mut reader, &mut aliases);
+            assert_eq!((&*topic, alias.is_some()), ("long/topic", true));
+        }
+        leave(reader);
     }
 }

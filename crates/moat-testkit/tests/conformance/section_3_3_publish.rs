@@ -26,12 +26,12 @@ everywhere!(
     a_denied_message_of_3_1_1_is_acknowledged_and_dropped,
 );
 
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.3.1-1] [MQTT-4.1.0-1] [MQTT-4.3.2-1] [MQTT-4.4.0-1]; 5.0 [MQTT-3.1.2-5]
-/// [MQTT-3.1.2-23] [MQTT-3.3.1-1] [MQTT-4.3.2-3] [MQTT-4.4.0-1].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.3.1-1] [MQTT-3.3.1-3] [MQTT-4.1.0-1] [MQTT-4.3.2-1] [MQTT-4.4.0-1]; 5.0
+/// [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.3.1-1] [MQTT-3.3.1-3] [MQTT-4.3.2-3] [MQTT-4.4.0-1].
 fn a_message_sent_again_says_so(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let broker = broker(shards);
             let (mut reader, _) = enter(&broker, transport, &lasting(version, "reader"));
             reader.subscribe("t", qos);
             let mut writer = client(&broker, transport, version, "writer");
@@ -152,7 +152,6 @@ fn a_topic_with_a_wildcard_closes_the_connection(transport: Transport, shards: u
 
 /// Proves 3.1.1 [MQTT-3.3.2-3]; 5.0 [MQTT-3.3.2-3].
 fn only_what_matches_the_filter_is_sent(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
         for (filter, matching, others) in [
             (
@@ -164,6 +163,7 @@ fn only_what_matches_the_filter_is_sent(transport: Transport, shards: usize) {
             ("a/#", &["a", "a/b", "a/b/c", "a/"], &["b", "ab", "/a"]),
             ("+/b", &["a/b", "/b"], &["b", "a/a/b"]),
         ] {
+            let broker = broker(shards);
             let mut reader = client(&broker, transport, version, "reader");
             reader
                 .subscribe(filter, QoS::AtMostOnce)
@@ -200,8 +200,8 @@ fn a_message_is_answered_according_to_its_qos(transport: Transport, shards: usiz
 ///
 /// Proves 3.1.1 [MQTT-3.3.5-1]; 5.0 [MQTT-3.3.4-2].
 fn overlapping_subscriptions_have_the_highest_qos(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
+        let broker = broker(shards);
         let mut reader = client(&broker, transport, version, "reader");
         reader
             .subscribe("a/#", QoS::AtLeastOnce)
@@ -303,10 +303,10 @@ fn more_messages_than_the_receive_maximum_close_the_connection(
     expect_breach(&mut writer, ReasonCode::ReceiveMaximumExceeded);
 }
 
-/// Proves 5.0 [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2].
+/// Proves 5.0 [MQTT-3.3.4-9] [MQTT-3.3.4-10] [MQTT-4.9.0-1] [MQTT-4.9.0-2].
 fn a_client_is_not_sent_more_than_its_receive_maximum(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let broker = broker(shards);
         let mut connect = moat_codec::Connect::new(Version::V5, "reader");
         connect.properties.receive_maximum = NonZeroU16::new(2);
         let (mut reader, _) = enter(&broker, transport, &connect);

@@ -30,6 +30,7 @@ pub(crate) const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
 pub(crate) const SESSION_EXPIRY: u8 = 0x11;
 pub(crate) const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
 pub(crate) const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
+pub(crate) const REASON_STRING: u8 = 0x1F;
 pub(crate) const RECEIVE_MAXIMUM: u8 = 0x21;
 pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
 pub(crate) const TOPIC_ALIAS: u8 = 0x23;

@@ -316,9 +316,9 @@ fn a_graceful_stop_sends_clients_to_the_other_server(transport: Transport, shard
     };
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| broker.stop());
-        let told = (ReasonCode::ServerMoved, Some(OTHER.to_owned()));
+        let told = (ReasonCode::UseAnotherServer, Some(OTHER.to_owned()));
         assert_eq!(goodbye(&mut client), told);
-        assert_eq!(goodbye(&mut small), (ReasonCode::ServerMoved, None));
+        assert_eq!(goodbye(&mut small), (ReasonCode::UseAnotherServer, None));
         drop((client, small));
         stopping.join().unwrap();
     });
