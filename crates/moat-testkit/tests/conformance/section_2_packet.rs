@@ -134,11 +134,7 @@ fn no_identifier_stands_in_a_message_of_qos_0(transport: Transport, shards: usiz
     }
 }
 
-<<<<<<< HEAD
-/// Proves 3.1.1 [MQTT-2.3.1-6] [MQTT-4.3.2-2]; 5.0 [MQTT-2.2.1-5] [MQTT-4.3.2-4].
-=======
-/// Proves 3.1.1 [MQTT-2.3.1-6] [MQTT-3.3.1-3]; 5.0 [MQTT-2.2.1-5] [MQTT-3.3.1-3].
->>>>>>> confb
+/// Proves 3.1.1 [MQTT-2.3.1-6] [MQTT-3.3.1-3] [MQTT-4.3.2-2]; 5.0 [MQTT-2.2.1-5] [MQTT-3.3.1-3] [MQTT-4.3.2-4].
 fn an_answer_to_a_publish_has_its_identifier(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -188,7 +184,7 @@ fn an_answer_to_a_subscription_has_its_identifier(transport: Transport, shards: 
     }
 }
 
-/// Proves 5.0 [MQTT-2.2.1-6] [MQTT-2.2.2-1].
+/// Proves 5.0 [MQTT-2.2.2-1].
 fn a_packet_without_properties_says_so(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut client = client(&broker, transport, Version::V5, "client");
