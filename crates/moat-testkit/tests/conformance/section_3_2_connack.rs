@@ -24,12 +24,8 @@ everywhere!(
 
 /// A resumed session has messages to send, and a client asks before it is known who it is.
 ///
-<<<<<<< HEAD
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1] [MQTT-4.1.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.0-1].
-=======
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1] [MQTT-3.3.1-3]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.0-1]
-/// [MQTT-3.3.1-3].
->>>>>>> confb
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1] [MQTT-3.3.1-3] [MQTT-4.1.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23]
+/// [MQTT-3.2.0-1] [MQTT-3.3.1-3].
 fn nothing_is_sent_before_the_connack(transport: Transport, shards: usize) {
     const SECRET: &str = "correct horse battery";
     let broker = TestBroker::builder()
