@@ -62,9 +62,9 @@ fn an_unsubscribe_without_a_filter_is_refused(transport: Transport, shards: usiz
 ///
 /// Proves 5.0 [MQTT-3.10.4-1] [MQTT-3.10.4-2]; 3.1.1 [MQTT-3.10.4-1] [MQTT-3.10.4-2].
 fn only_the_same_filter_is_removed(transport: Transport, shards: usize) {
-    let scene = Scene::new(transport, shards);
-    let mut publisher = scene.join(V5, "publisher");
     for version in BOTH {
+        let scene = Scene::new(transport, shards);
+        let mut publisher = scene.join(V5, "publisher");
         let mut client = scene.join(version, "client");
         for filter in ["a/b", "a/c", "d/+"] {
             client.subscribe(filter, QoS::AtMostOnce);
@@ -81,10 +81,10 @@ fn only_the_same_filter_is_removed(transport: Transport, shards: usize) {
 
 /// Proves 5.0 [MQTT-3.10.4-2]; 3.1.1 [MQTT-3.10.4-2].
 fn no_more_messages_are_added(transport: Transport, shards: usize) {
-    let scene = Scene::new(transport, shards);
-    let mut publisher = scene.join(V5, "publisher");
     for version in BOTH {
         for qos in QOS {
+            let scene = Scene::new(transport, shards);
+            let mut publisher = scene.join(V5, "publisher");
             let mut client = scene.join(version, "client");
             client.subscribe("a/#", qos).subscribe("mark", qos);
             publisher.publish_fully("a/b", b"before", qos, scene.fresh_id());

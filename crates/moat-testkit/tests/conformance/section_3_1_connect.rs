@@ -409,12 +409,12 @@ fn wrong_credentials_close_the_connection(transport: Transport, shards: usize) {
 ///
 /// Proves 3.1.1 [MQTT-3.1.4-5]; 5.0 [MQTT-3.1.4-2] [MQTT-3.1.4-6].
 fn what_follows_a_refused_connect_is_not_handled(transport: Transport, shards: usize) {
-    let broker = moat_testkit::TestBroker::builder()
-        .shards(shards)
-        .identity_required()
-        .user(NAME, SECRET)
-        .start();
     for version in BOTH {
+        let broker = moat_testkit::TestBroker::builder()
+            .shards(shards)
+            .identity_required()
+            .user(NAME, SECRET)
+            .start();
         let enter = |id: &[u8], password: &[u8], message: &[u8]| {
             let payload = [field(id), field(NAME.as_bytes()), field(password)].concat();
             let connect = connect(version, CLEAN | USERNAME | PASSWORD, &payload);

@@ -76,9 +76,9 @@ fn without_a_session_a_new_one_begins(transport: Transport, shards: usize) {
 /// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-4.1.0-1] [MQTT-4.5.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23]
 /// [MQTT-4.5.0-1].
 fn messages_are_kept_while_the_client_is_away(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
         for qos in QOS {
+            let broker = broker(shards);
             let (mut first, _) = enter(&broker, transport, &lasting(version, "client"));
             first.subscribe("t", qos);
             leave(first);

@@ -28,12 +28,12 @@ everywhere!(
 /// [MQTT-3.2.0-1] [MQTT-3.3.1-3].
 fn nothing_is_sent_before_the_connack(transport: Transport, shards: usize) {
     const SECRET: &str = "correct horse battery";
-    let broker = TestBroker::builder()
-        .shards(shards)
-        .identity_required()
-        .user("anna", SECRET)
-        .start();
     for version in BOTH {
+        let broker = TestBroker::builder()
+            .shards(shards)
+            .identity_required()
+            .user("anna", SECRET)
+            .start();
         let reader_id = format!("reader of {}", version.level());
         let of = |id| {
             let mut connect = lasting(version, id);

@@ -46,10 +46,10 @@ fn what_is_unacknowledged_is_sent_again_with_its_identifier(transport: Transport
 
 /// Proves 5.0 [MQTT-4.4.0-1].
 fn nothing_is_sent_again_on_the_same_connection(transport: Transport, shards: usize) {
-    let scene = Scene::new(transport, shards);
-    let mut publisher = scene.join(V5, "publisher");
     for version in BOTH {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let scene = Scene::new(transport, shards);
+            let mut publisher = scene.join(V5, "publisher");
             let mut client = scene.join(version, "client");
             client.subscribe("a", qos);
             let mut ids = Vec::new();

@@ -200,9 +200,9 @@ fn names_are_compared_as_they_are(transport: Transport, shards: usize) {
         "a%2Fb",
         "stra\u{DF}e",
     ];
-    let scene = Scene::new(transport, shards);
-    let mut publisher = scene.join(V5, "publisher");
     for version in BOTH {
+        let scene = Scene::new(transport, shards);
+        let mut publisher = scene.join(V5, "publisher");
         let mut clients: Vec<_> = NAMES
             .iter()
             .enumerate()
