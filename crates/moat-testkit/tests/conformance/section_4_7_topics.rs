@@ -69,8 +69,6 @@ fn refuses_filters(transport: Transport, shards: usize, filters: &[&str]) {
 
 /// Section 4.7.1, its examples among them.
 fn wildcards_match_as_they_should(transport: Transport, shards: usize) {
-    let scene = Scene::new(transport, shards);
-    let mut publisher = scene.join(V5, "publisher");
     for (filter, matching, others) in [
         (
             "a/b/#",
@@ -84,6 +82,8 @@ fn wildcards_match_as_they_should(transport: Transport, shards: usize) {
         ("/+", &["/a"], &["a", "a/a"]),
         ("+/b/#", &["a/b", "/b/c", "x/b/c/d"], &["b", "a/c/b"]),
     ] {
+        let scene = Scene::new(transport, shards);
+        let mut publisher = scene.join(V5, "publisher");
         let mut client = scene.join(V5, "client");
         client
             .subscribe(filter, QoS::AtMostOnce)
