@@ -415,19 +415,19 @@ fn what_follows_a_refused_connect_is_not_handled(transport: Transport, shards: u
             .identity_required()
             .user(NAME, SECRET)
             .start();
-        let enter = |id: &[u8], password: &[u8], message: &[u8]| {
+        let enter = |id: &[u8], password: &[u8], topic: &[u8], message: &[u8]| {
             let payload = [field(id), field(NAME.as_bytes()), field(password)].concat();
             let connect = connect(version, CLEAN | USERNAME | PASSWORD, &payload);
-            let publish = publish_by_hand(version, 0, b"t", &[], message);
+            let publish = publish_by_hand(version, 0, topic, &[], message);
             let mut client = broker.client(transport);
             client.version = version;
             client.send(&[connect, publish].concat());
             (entered(&mut client), client)
         };
-        let (_, mut reader) = enter(b"reader", SECRET.as_bytes(), b"nobody is there");
+        let (_, mut reader) = enter(b"reader", SECRET.as_bytes(), b"nowhere", b"");
         reader.subscribe("t", QoS::AtMostOnce);
-        assert!(!enter(b"writer", b"a guess", b"refused").0);
-        let (entered, _writer) = enter(b"writer", SECRET.as_bytes(), b"taken");
+        assert!(!enter(b"writer", b"a guess", b"t", b"refused").0);
+        let (entered, _writer) = enter(b"writer", SECRET.as_bytes(), b"t", b"taken");
         assert!(entered);
         assert_eq!(reader.message().payload, b"taken");
     }

@@ -47,8 +47,8 @@ fn a_clean_start_discards_the_session(transport: Transport, shards: usize) {
 /// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.4-3] [MQTT-3.2.2-2] [MQTT-4.1.0-1];
 /// 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.1.4-4] [MQTT-3.2.2-3].
 fn a_session_is_resumed(transport: Transport, shards: usize) {
-    let broker = broker(shards);
     for version in BOTH {
+        let broker = broker(shards);
         let (mut first, _) = enter(&broker, transport, &lasting(version, "client"));
         first.subscribe("t", QoS::AtMostOnce);
         leave(first);
