@@ -334,6 +334,7 @@ mod tests {
         assert_eq!(written(&old, &used), [0x30, 4, 0, 1, b't', b'x']);
     }
 
+    /// Proves 3.1.1 [MQTT-4.3.1-1].
     #[test]
     fn qos_without_packet_id_goes_out_as_qos_0() {
         let frame = PublishFrame::encode(Version::V311, "t", &[], false, true, b"x").unwrap();

@@ -61,6 +61,7 @@ fn limits_are_reached_and_not_crossed() {
     );
 }
 
+/// Proves 5.0 [MQTT-4.7.1-1] [MQTT-4.7.1-2]; 3.1.1 [MQTT-4.7.1-2] [MQTT-4.7.1-3].
 #[test]
 fn wildcards_are_whole_levels_and_hash_is_the_last() {
     for text in ["#", "+", "a/#", "a/+/b", "+/+", "/+", "+/", "/#"] {
@@ -84,6 +85,7 @@ fn share_splits_into_group_and_filter() {
     assert_eq!(filter("a/$share/b").unwrap().shared(), None);
 }
 
+/// Proves 5.0 [MQTT-4.8.2-1] [MQTT-4.8.2-2].
 #[test]
 fn malformed_share_is_refused() {
     for text in [

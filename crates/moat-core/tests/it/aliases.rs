@@ -104,6 +104,7 @@ fn each_receiver_has_aliases_of_its_own() {
     );
 }
 
+/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1].
 #[test]
 fn mqtt5_3_3_2_7__what_is_sent_again_on_a_new_connection_has_its_topic() {
     let mut world = World::new(limits());

@@ -47,6 +47,7 @@ fn mqtt5_3_2_2_2__no_session_present_without_a_session() {
     }
 }
 
+/// Proves 3.1.1 [MQTT-4.1.0-1].
 #[test]
 fn mqtt5_3_2_2_3__session_present_when_one_is_resumed() {
     for version in [V311, V5] {

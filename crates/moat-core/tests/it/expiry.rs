@@ -66,6 +66,7 @@ fn a_session_whose_time_is_over_is_not_resumed_before_its_timer_has_its_turn() {
     assert_eq!(world.events("session.expired").len(), 1);
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
 #[test]
 fn session_expiry_secs_max_shortens_and_the_client_is_told() {
     let mut world = World::new(Limits {
@@ -112,6 +113,7 @@ fn disconnect_for(secs: u32) -> Disconnect<'static> {
     disconnect
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
 #[test]
 fn a_disconnect_changes_the_expiry() {
     let mut world = World::new(limits());
@@ -130,6 +132,7 @@ fn a_disconnect_changes_the_expiry() {
     assert_eq!(world.sessions(), 0);
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
 #[test]
 fn a_disconnect_with_expiry_0_ends_the_session_at_once() {
     let mut world = World::new(limits());
@@ -138,6 +141,7 @@ fn a_disconnect_with_expiry_0_ends_the_session_at_once() {
     assert_eq!(world.sessions(), 0);
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
 #[test]
 fn a_disconnect_does_not_get_around_session_expiry_secs_max() {
     let mut world = World::new(Limits {

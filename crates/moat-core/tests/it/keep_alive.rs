@@ -11,6 +11,7 @@ fn with_keep_alive(version: Version, secs: u16) -> Connect<'static> {
     connect
 }
 
+/// Proves 5.0 [MQTT-3.1.2-22] [MQTT-3.2.2-22]; 3.1.1 [MQTT-3.1.2-24].
 #[test]
 fn mqtt5_3_1_2_22__silence_of_one_and_a_half_times_the_interval_closes() {
     for version in [V31, V311, V5] {
@@ -28,6 +29,7 @@ fn mqtt5_3_1_2_22__silence_of_one_and_a_half_times_the_interval_closes() {
     }
 }
 
+/// Proves 3.1.1 [MQTT-3.1.2-24].
 #[test]
 fn every_packet_puts_the_deadline_off() {
     let mut world = World::new(limits());
@@ -42,6 +44,7 @@ fn every_packet_puts_the_deadline_off() {
     assert!(world.is_closed(client));
 }
 
+/// Proves 5.0 [MQTT-3.1.2-22] [MQTT-3.2.2-22].
 #[test]
 fn what_the_client_receives_does_not_put_it_off() {
     let mut world = World::new(limits());
@@ -92,6 +95,7 @@ fn without_a_maximum_no_keep_alive_means_none() {
     assert!(!world.is_closed(client));
 }
 
+/// Proves 5.0 [MQTT-3.1.2-22] [MQTT-3.2.2-22].
 #[test]
 fn a_new_connection_has_its_own_deadline() {
     let mut world = World::new(limits());

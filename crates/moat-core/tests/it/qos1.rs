@@ -46,7 +46,7 @@ fn mqtt5_4_3_2_5__an_identifier_may_be_used_again_after_its_puback() {
     );
 }
 
-/// Proves 5.0 [MQTT-4.4.0-1].
+/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1].
 #[test]
 fn mqtt5_4_4_0_1__unacknowledged_messages_come_again_with_dup_and_their_identifiers_in_order() {
     for version in [V31, V311, V5] {
@@ -101,6 +101,7 @@ fn an_acknowledged_message_does_not_come_again() {
     assert_eq!(world.messages(reader), []);
 }
 
+/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1].
 #[test]
 fn mqtt5_4_6_0_1__what_comes_again_comes_before_what_was_queued() {
     let mut world = World::new(limits());
@@ -116,6 +117,7 @@ fn mqtt5_4_6_0_1__what_comes_again_comes_before_what_was_queued() {
     assert_eq!(world.payloads(reader), ["1", "2", "3"]);
 }
 
+/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1].
 #[test]
 fn what_was_sent_and_never_flushed_is_not_lost() {
     let mut world = World::new(limits());
@@ -181,6 +183,7 @@ fn mqtt5_3_4_2__a_puback_with_an_error_ends_the_flow() {
     assert_eq!(world.messages(client), []);
 }
 
+/// Proves 5.0 [MQTT-2.2.1-4]; 3.1.1 [MQTT-2.3.1-4].
 #[test]
 fn mqtt5_2_2_1_4__identifiers_under_way_are_distinct_and_never_zero() {
     let mut world = World::new(moat_core::Limits {

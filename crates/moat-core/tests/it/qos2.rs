@@ -28,7 +28,7 @@ fn mqtt5_4_3_3_8__a_publish_is_answered_with_pubrec_and_a_pubrel_with_pubcomp() 
     }
 }
 
-/// Proves 5.0 [MQTT-4.3.3-10].
+/// Proves 5.0 [MQTT-4.3.3-10]; 3.1.1 [MQTT-4.1.0-1].
 #[test]
 fn mqtt5_4_3_3_10__a_repeated_publish_is_answered_and_not_delivered_again() {
     for version in [V31, V311, V5] {
@@ -127,7 +127,7 @@ fn mqtt5_4_3_3_4__a_pubrec_is_answered_with_pubrel_and_pubcomp_ends_the_flow() {
     }
 }
 
-/// Proves 5.0 [MQTT-4.4.0-1].
+/// Proves 5.0 [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1].
 #[test]
 fn mqtt5_4_4_0_1__without_pubrec_the_message_comes_again_with_dup() {
     let (mut world, reader, message) = reader_with_message(V311);
@@ -222,6 +222,7 @@ fn a_pubrec_for_a_qos_1_message_closes() {
     assert_eq!(world.goodbye(client), ReasonCode::ProtocolError);
 }
 
+/// Proves 5.0 [MQTT-4.4.0-1].
 #[test]
 fn mqtt5_4_6_0_4__pubrels_have_the_order_of_the_pubrecs_and_redelivery_that_of_the_messages() {
     let mut world = World::new(limits());

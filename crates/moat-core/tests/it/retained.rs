@@ -27,6 +27,7 @@ fn mqtt5_3_3_1_5__a_retained_message_waits_for_later_subscribers() {
     }
 }
 
+/// Proves 5.0 [MQTT-3.3.1-8].
 #[test]
 fn only_the_last_message_of_a_topic_is_retained() {
     let mut world = World::new(limits());
@@ -53,6 +54,7 @@ fn mqtt5_3_3_1_6__an_empty_payload_clears_and_is_delivered() {
     assert_eq!(world.shards[0].sizes().retained_messages, 0);
 }
 
+/// Proves 5.0 [MQTT-3.3.1-8].
 #[test]
 fn mqtt5_3_3_1_8__an_empty_message_without_retain_clears_nothing() {
     let mut world = World::new(limits());

@@ -30,6 +30,7 @@ fn mqtt311_3_1_4_2__the_older_connection_is_closed_without_a_word() {
     }
 }
 
+/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1].
 #[test]
 fn a_client_of_another_version_takes_over() {
     let mut world = World::new(limits());
@@ -42,6 +43,7 @@ fn a_client_of_another_version_takes_over() {
     assert_eq!((got[0].text(), got[0].dup), ("x", true));
 }
 
+/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1].
 #[test]
 fn what_the_old_connection_had_not_acknowledged_comes_again_on_the_new_one() {
     let mut world = World::new(limits());
@@ -70,6 +72,7 @@ fn a_takeover_with_clean_start_begins_anew() {
     assert_eq!(world.sessions(), 1);
 }
 
+/// Proves 5.0 [MQTT-4.1.0-2].
 #[test]
 fn a_takeover_of_a_session_without_expiry_finds_none() {
     let mut world = World::new(limits());

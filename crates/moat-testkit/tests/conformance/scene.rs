@@ -84,15 +84,20 @@ impl Scene {
         client.read_packet()
     }
 
-    /// Fails unless the answer is larger than `bare` where the client takes that, and `bare` where it would be one
-    /// byte too large.
+    /// Fails unless the answer is larger than `bare` where the client takes that, and where it would be one byte too
+    /// large has the kind, the length and the last byte of `bare`.
     #[track_caller]
     pub(crate) fn expect_reason_where_there_is_room(&self, request: &[u8], bare: &[u8]) {
         let whole = self.answer_within(None, request);
         assert!(whole.len() > bare.len(), "no reason: {whole:02x?}");
         let size = u32::try_from(whole.len()).unwrap();
         assert_eq!(self.answer_within(Some(size), request), whole);
-        assert_eq!(self.answer_within(Some(size - 1), request), bare);
+        let short = self.answer_within(Some(size - 1), request);
+        assert_eq!(
+            (short[0], short.len(), short.last()),
+            (bare[0], bare.len(), bare.last()),
+            "{short:02x?}"
+        );
     }
 
     /// Returns once more than a second has passed for the broker: a will waits that long.
@@ -150,6 +155,14 @@ pub(crate) fn subscribe(version: Version, id: u16, filters: &[(&str, u8)]) -> Ve
 pub(crate) fn unsubscribe(version: Version, id: u16, filters: &[&str]) -> Vec<u8> {
     let payload: Vec<u8> = filters.iter().flat_map(string).collect();
     packet(0xA2, &[&id.to_be_bytes(), no_properties(version), &payload])
+}
+
+/// The codes of a SUBACK (0x90) or UNSUBACK (0xB0), whichever packet identifier it has.
+pub(crate) fn codes(version: Version, first_byte: u8, bytes: &[u8]) -> Vec<u8> {
+    let id = u16::from_be_bytes([bytes[2], bytes[3]]);
+    let codes = &bytes[4 + no_properties(version).len()..];
+    assert_eq!(bytes, answer(version, first_byte, id, codes));
+    codes.to_vec()
 }
 
 /// A SUBACK (0x90) or UNSUBACK (0xB0) with these codes.

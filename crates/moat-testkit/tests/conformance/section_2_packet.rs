@@ -134,7 +134,7 @@ fn no_identifier_stands_in_a_message_of_qos_0(transport: Transport, shards: usiz
     }
 }
 
-/// Proves 3.1.1 [MQTT-2.3.1-6] [MQTT-3.3.1-3]; 5.0 [MQTT-2.2.1-5] [MQTT-3.3.1-3].
+/// Proves 3.1.1 [MQTT-2.3.1-6] [MQTT-3.3.1-3] [MQTT-4.3.2-2]; 5.0 [MQTT-2.2.1-5] [MQTT-3.3.1-3] [MQTT-4.3.2-4].
 fn an_answer_to_a_publish_has_its_identifier(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {
@@ -148,9 +148,8 @@ fn an_answer_to_a_publish_has_its_identifier(transport: Transport, shards: usize
             assert_eq!(client.read_packet()[2..4], id.to_be_bytes());
         }
         client.subscribe("mine", QoS::ExactlyOnce);
-        client.publish("mine", b"", QoS::AtLeastOnce, 9);
         client.publish("mine", b"", QoS::ExactlyOnce, 10);
-        let mut exchanges = (0..4).filter_map(|_| {
+        let mut exchanges = (0..2).filter_map(|_| {
             let bytes = client.read_packet();
             (bytes[0] >> 1 == 0x34 >> 1).then_some(bytes)
         });
@@ -184,16 +183,17 @@ fn an_answer_to_a_subscription_has_its_identifier(transport: Transport, shards: 
     }
 }
 
-/// Proves 5.0 [MQTT-2.2.1-6] [MQTT-2.2.2-1].
+/// Proves 5.0 [MQTT-2.2.2-1].
 fn a_packet_without_properties_says_so(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut client = client(&broker, transport, Version::V5, "client");
     client.send(&subscribe_by_hand(Version::V5, 1, &[(b"t", 0)]));
-    assert_eq!(client.read_packet(), [0x90, 4, 0, 1, 0, 0]);
+    // Behind the packet identifier.
+    assert_eq!(client.read_packet()[4..], [0, 0]);
     client.send(b"\x30\x05\x00\x01t\x00x");
     assert_eq!(client.read_packet(), b"\x30\x05\x00\x01t\x00x");
     client.send(&unsubscribe_by_hand(Version::V5, 2, &[b"t"]));
-    assert_eq!(client.read_packet(), [0xB0, 4, 0, 2, 0, 0]);
+    assert_eq!(client.read_packet()[4..], [0, 0]);
 }
 
 /// Proves 5.0 [MQTT-2.2.2-1].

@@ -214,6 +214,6 @@ fn with_will(scene: &Scene, version: Version, client_id: &str) -> RawClient {
 /// Proves 5.0 [MQTT-3.14.2-3].
 fn a_reason_string_too_large_for_a_disconnect_is_left_out(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
-    let misplaced = subscribe(V5, 7, &[("a/#/b", 1)]);
+    let misplaced = subscribe(V5, 7, &[("a+/#/b", 1)]);
     scene.expect_reason_where_there_is_room(&misplaced, &[0xE0, 1, 0x8F]);
 }

@@ -102,7 +102,7 @@ fn a_connect_of_3_1_is_served_by_the_rules_of_3_1(transport: Transport, shards: 
         let mut repeated = unsubscribe_by_hand(Version::V31, 1, &[b"t"]);
         repeated[0] |= 0x08;
         client.send(&repeated);
-        assert_eq!(client.read_packet(), [0xB0, 2, 0, 1]);
+        assert_eq!(client.read_packet()[..2], [0xB0, 2]);
         leave(client);
     }
 }
@@ -409,25 +409,25 @@ fn wrong_credentials_close_the_connection(transport: Transport, shards: usize) {
 ///
 /// Proves 3.1.1 [MQTT-3.1.4-5]; 5.0 [MQTT-3.1.4-2] [MQTT-3.1.4-6].
 fn what_follows_a_refused_connect_is_not_handled(transport: Transport, shards: usize) {
-    let broker = moat_testkit::TestBroker::builder()
-        .shards(shards)
-        .identity_required()
-        .user(NAME, SECRET)
-        .start();
     for version in BOTH {
-        let enter = |id: &[u8], password: &[u8], message: &[u8]| {
+        let broker = moat_testkit::TestBroker::builder()
+            .shards(shards)
+            .identity_required()
+            .user(NAME, SECRET)
+            .start();
+        let enter = |id: &[u8], password: &[u8], topic: &[u8], message: &[u8]| {
             let payload = [field(id), field(NAME.as_bytes()), field(password)].concat();
             let connect = connect(version, CLEAN | USERNAME | PASSWORD, &payload);
-            let publish = publish_by_hand(version, 0, b"t", &[], message);
+            let publish = publish_by_hand(version, 0, topic, &[], message);
             let mut client = broker.client(transport);
             client.version = version;
             client.send(&[connect, publish].concat());
             (entered(&mut client), client)
         };
-        let (_, mut reader) = enter(b"reader", SECRET.as_bytes(), b"nobody is there");
+        let (_, mut reader) = enter(b"reader", SECRET.as_bytes(), b"nowhere", b"");
         reader.subscribe("t", QoS::AtMostOnce);
-        assert!(!enter(b"writer", b"a guess", b"refused").0);
-        let (entered, _writer) = enter(b"writer", SECRET.as_bytes(), b"taken");
+        assert!(!enter(b"writer", b"a guess", b"t", b"refused").0);
+        let (entered, _writer) = enter(b"writer", SECRET.as_bytes(), b"t", b"taken");
         assert!(entered);
         assert_eq!(reader.message().payload, b"taken");
     }

@@ -346,7 +346,7 @@ fn a_will_waits_for_its_delay(transport: Transport, shards: usize) {
 
 /// Its delay of a thousand seconds would be longer than anybody waits here.
 ///
-/// Proves 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-4.1.0-2].
+/// Proves 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8].
 fn a_will_does_not_wait_beyond_the_end_of_its_session(transport: Transport, shards: usize) {
     let broker = broker(shards);
     let mut heir = heir(&broker, transport, Version::V5);

@@ -24,16 +24,16 @@ everywhere!(
 
 /// A resumed session has messages to send, and a client asks before it is known who it is.
 ///
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1] [MQTT-3.3.1-3]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.0-1]
-/// [MQTT-3.3.1-3].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.0-1] [MQTT-3.3.1-3] [MQTT-4.1.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23]
+/// [MQTT-3.2.0-1] [MQTT-3.3.1-3].
 fn nothing_is_sent_before_the_connack(transport: Transport, shards: usize) {
     const SECRET: &str = "correct horse battery";
-    let broker = TestBroker::builder()
-        .shards(shards)
-        .identity_required()
-        .user("anna", SECRET)
-        .start();
     for version in BOTH {
+        let broker = TestBroker::builder()
+            .shards(shards)
+            .identity_required()
+            .user("anna", SECRET)
+            .start();
         let reader_id = format!("reader of {}", version.level());
         let of = |id| {
             let mut connect = lasting(version, id);
@@ -66,8 +66,8 @@ fn there_is_one_connack_in_a_connection(transport: Transport, shards: usize) {
     expect_breach(&mut client, ReasonCode::ProtocolError);
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.2.2-4]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.2-3]
-/// [MQTT-3.2.2-6].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.2.2-4] [MQTT-4.1.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23]
+/// [MQTT-3.2.2-3] [MQTT-3.2.2-6].
 fn a_refusal_says_that_no_session_is_present(transport: Transport, shards: usize) {
     let broker = TestBroker::builder()
         .shards(shards)

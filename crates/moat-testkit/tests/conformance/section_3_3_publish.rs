@@ -26,8 +26,8 @@ everywhere!(
     a_denied_message_of_3_1_1_is_acknowledged_and_dropped,
 );
 
-/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.3.1-1] [MQTT-3.3.1-3] [MQTT-4.4.0-1]; 5.0 [MQTT-3.1.2-5] [MQTT-3.1.2-23]
-/// [MQTT-3.3.1-1] [MQTT-3.3.1-3] [MQTT-4.4.0-1].
+/// Proves 3.1.1 [MQTT-3.1.2-4] [MQTT-3.3.1-1] [MQTT-3.3.1-3] [MQTT-4.1.0-1] [MQTT-4.3.2-1] [MQTT-4.4.0-1]; 5.0
+/// [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.3.1-1] [MQTT-3.3.1-3] [MQTT-4.3.2-3] [MQTT-4.4.0-1].
 fn a_message_sent_again_says_so(transport: Transport, shards: usize) {
     for version in BOTH {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
@@ -71,7 +71,7 @@ fn a_message_of_qos_0_that_says_it_was_sent_before_closes_the_connection(
 
 /// Not even where the subscription makes QoS 0 of it.
 ///
-/// Proves 3.1.1 [MQTT-3.3.1-3]; 5.0 [MQTT-3.3.1-3].
+/// Proves 3.1.1 [MQTT-3.3.1-3] [MQTT-4.3.1-1]; 5.0 [MQTT-3.3.1-3] [MQTT-4.3.1-1].
 fn the_dup_flag_of_the_publisher_is_not_passed_on(transport: Transport, shards: usize) {
     let broker = broker(shards);
     for version in BOTH {

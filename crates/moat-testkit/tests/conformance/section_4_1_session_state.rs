@@ -45,16 +45,15 @@ fn a_resumed_session_does_not_expire_under_its_connection(transport: Transport, 
 
 /// Proves 3.1.1 [MQTT-4.1.0-1].
 fn a_session_keeps_its_state_while_its_client_is_away(transport: Transport, shards: usize) {
-    let scene = Scene::new(transport, shards);
-    let mut publisher = scene.join(V5, "publisher");
     for version in BOTH {
-        let name = format!("{version:?}");
-        let (mut client, present) = scene.rejoin(version, &name);
+        let scene = Scene::new(transport, shards);
+        let mut publisher = scene.join(V5, "publisher");
+        let (mut client, present) = scene.rejoin(version, "client");
         assert!(!present);
         client.subscribe("a", QoS::ExactlyOnce);
         part(client);
         publisher.publish_fully("a", b"missed", QoS::ExactlyOnce, scene.fresh_id());
-        let (mut client, present) = scene.rejoin(version, &name);
+        let (mut client, present) = scene.rejoin(version, "client");
         assert!(present);
         assert_eq!(client.take_message().payload, b"missed");
         client.settle();

@@ -11,8 +11,8 @@ everywhere!(packets_are_carried_whole_and_in_order);
 ///
 /// Proves 5.0 [MQTT-4.2-1]; 3.1.1 [MQTT-7.1.1-1].
 fn packets_are_carried_whole_and_in_order(transport: Transport, shards: usize) {
-    let scene = Scene::new(transport, shards);
     for version in BOTH {
+        let scene = Scene::new(transport, shards);
         let mut client = scene.join(version, "client");
         client.subscribe("a", QoS::AtMostOnce);
         let payload = vec![b'x'; 100_000];

@@ -10,7 +10,7 @@ everywhere!(a_message_is_added_to_every_session_that_subscribed);
 
 /// To those of clients that are away, too.
 ///
-/// Proves 5.0 [MQTT-4.5.0-1]; 3.1.1 [MQTT-4.5.0-1].
+/// Proves 5.0 [MQTT-4.5.0-1]; 3.1.1 [MQTT-4.1.0-1] [MQTT-4.5.0-1].
 fn a_message_is_added_to_every_session_that_subscribed(transport: Transport, shards: usize) {
     const FILTERS: [&str; 6] = ["a/b", "a/+", "#", "+/b", "a/#", "a/b/#"];
     let scene = Scene::new(transport, shards);

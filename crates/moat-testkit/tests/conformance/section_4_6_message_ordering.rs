@@ -24,9 +24,9 @@ const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 /// Proves 5.0 [MQTT-4.6.0-5] [MQTT-4.6.0-6]; 3.1.1 [MQTT-4.6.0-5] [MQTT-4.6.0-6].
 fn messages_arrive_in_the_order_they_were_published(transport: Transport, shards: usize) {
     const MESSAGES: u16 = 120;
-    let scene = Scene::new(transport, shards);
     for version in BOTH {
         for qos in QOS {
+            let scene = Scene::new(transport, shards);
             let mut client = scene.join(version, "client");
             client.subscribe("order/#", qos);
             let mut publisher = scene.join(Version::V311, "publisher");
@@ -47,12 +47,12 @@ fn messages_arrive_in_the_order_they_were_published(transport: Transport, shards
     }
 }
 
-/// Proves 5.0 [MQTT-4.6.0-5]; 3.1.1 [MQTT-4.6.0-6].
+/// Proves 5.0 [MQTT-4.6.0-5]; 3.1.1 [MQTT-4.1.0-1] [MQTT-4.6.0-6].
 fn messages_of_an_absent_client_wait_in_order(transport: Transport, shards: usize) {
     const MESSAGES: u16 = 50;
-    let scene = Scene::new(transport, shards);
-    let mut publisher = scene.join(V5, "publisher");
     for version in BOTH {
+        let scene = Scene::new(transport, shards);
+        let mut publisher = scene.join(V5, "publisher");
         let name = format!("{version:?}");
         let (mut client, _) = scene.rejoin(version, &name);
         client.subscribe("a", QoS::ExactlyOnce);
@@ -68,13 +68,13 @@ fn messages_of_an_absent_client_wait_in_order(transport: Transport, shards: usiz
     }
 }
 
-/// Proves 5.0 [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.4.0-1] [MQTT-4.6.0-6].
+/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1] [MQTT-4.3.2-1] [MQTT-4.4.0-1] [MQTT-4.6.0-6].
 fn messages_are_sent_again_in_order(transport: Transport, shards: usize) {
     const MESSAGES: u8 = 10;
-    let scene = Scene::new(transport, shards);
-    let mut publisher = scene.join(V5, "publisher");
     for version in BOTH {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let scene = Scene::new(transport, shards);
+            let mut publisher = scene.join(V5, "publisher");
             let name = format!("{version:?} {qos:?}");
             let (mut client, _) = scene.rejoin(version, &name);
             client.subscribe("a", qos);
@@ -119,6 +119,8 @@ fn messages_are_released_in_the_order_they_were_received(transport: Transport, s
 }
 
 /// Said of clients only ([MQTT-4.6.0-2], [MQTT-4.6.0-3]), and true of the broker.
+///
+/// Proves 5.0 [MQTT-4.3.2-4] [MQTT-4.3.3-8]; 3.1.1 [MQTT-4.3.2-2] [MQTT-4.3.3-2].
 fn acknowledgements_follow_the_order_of_the_messages(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     for version in BOTH {

@@ -76,7 +76,7 @@ fn each_member_gets_the_qos_it_was_granted(transport: Transport, shards: usize) 
     }
 }
 
-/// Proves 5.0 [MQTT-4.8.2-4].
+/// Proves 5.0 [MQTT-4.4.0-1] [MQTT-4.8.2-4].
 fn a_qos_2_message_under_way_stays_with_its_member(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     let (mut first, _) = scene.rejoin(V5, "first");
@@ -95,7 +95,7 @@ fn a_qos_2_message_under_way_stays_with_its_member(transport: Transport, shards:
     assert_eq!(first.expect_ack(PubRel).0, id.unwrap());
 }
 
-/// Proves 5.0 [MQTT-4.8.2-4].
+/// Proves 5.0 [MQTT-4.4.0-1] [MQTT-4.8.2-4].
 fn a_released_qos_2_message_stays_with_its_member(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     let (mut first, _) = scene.rejoin(V5, "first");

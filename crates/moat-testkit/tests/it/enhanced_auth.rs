@@ -251,6 +251,7 @@ fn a_challenge_that_does_not_fit_the_client_is_refused(transport: Transport, sha
     broker.stop();
 }
 
+/// Proves 5.0 [MQTT-4.12.0-4].
 fn another_user_name_than_the_one_that_was_proved_is_refused(transport: Transport, shards: usize) {
     let broker = broker(shards).start();
     let mut client = broker.client(transport);
