@@ -2,9 +2,9 @@
 //! beside an honest client.
 //!
 //! - [`Fort`]: the `moat` program with small limits, and its memory as the kernel counts it.
-//! - [`ceiling`](mod@ceiling): the most memory it may have, computed from those limits; `docs/limits.md` says the same in words.
+//! - `ceiling`: the most memory it may have, computed from those limits; `docs/limits.md` says the same in words.
 //! - [`Honest`]: a client that measures round trips and notices every message that is lost, repeated or out of order.
-//! - [`siege`](mod@siege): both together, and what came of it.
+//! - `siege`: both together, and what came of it.
 //! - [`all`]: the attacks. A new one is a file, a type with the trait [`Attack`], and a line there.
 
 mod announced;
