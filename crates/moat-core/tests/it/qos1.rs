@@ -46,7 +46,7 @@ fn mqtt5_4_3_2_5__an_identifier_may_be_used_again_after_its_puback() {
     );
 }
 
-/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1].
+/// Proves 5.0 [MQTT-2.2.1-4] [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1].
 #[test]
 fn mqtt5_4_4_0_1__unacknowledged_messages_come_again_with_dup_and_their_identifiers_in_order() {
     for version in [V31, V311, V5] {

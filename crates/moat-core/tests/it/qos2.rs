@@ -222,7 +222,7 @@ fn a_pubrec_for_a_qos_1_message_closes() {
     assert_eq!(world.goodbye(client), ReasonCode::ProtocolError);
 }
 
-/// Proves 5.0 [MQTT-4.4.0-1].
+/// Proves 5.0 [MQTT-2.2.1-4] [MQTT-4.4.0-1].
 #[test]
 fn mqtt5_4_6_0_4__pubrels_have_the_order_of_the_pubrecs_and_redelivery_that_of_the_messages() {
     let mut world = World::new(limits());

@@ -174,7 +174,7 @@ fn mqtt5_4_8_2_4__qos_2_that_was_sent_is_completed_by_the_same_session() {
     });
 }
 
-/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.8.2-5].
+/// Proves 5.0 [MQTT-4.1.0-2] [MQTT-4.3.2-3] [MQTT-4.8.2-5].
 #[test]
 fn mqtt5_4_8_2_5__what_a_member_was_sent_at_qos_2_ends_with_its_session() {
     on_any_arrangement(|mut world| {

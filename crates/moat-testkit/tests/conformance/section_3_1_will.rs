@@ -294,7 +294,7 @@ fn a_will_topic_with_a_wildcard_closes_the_connection(transport: Transport, shar
     }
 }
 
-/// Proves 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-16]; 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-14].
+/// Proves 3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-16] [MQTT-3.3.1-12]; 5.0 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-14] [MQTT-3.3.1-8].
 fn a_will_that_is_not_to_be_retained_is_not(transport: Transport, shards: usize) {
     for version in BOTH {
         let broker = broker(shards);

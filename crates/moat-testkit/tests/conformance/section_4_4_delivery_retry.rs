@@ -13,7 +13,7 @@ everywhere!(
     a_refused_message_is_not_sent_again,
 );
 
-/// Proves 5.0 [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-4.1.0-1] [MQTT-4.3.2-1] [MQTT-4.4.0-1].
+/// Proves 5.0 [MQTT-2.2.1-4] [MQTT-4.3.2-3] [MQTT-4.4.0-1]; 3.1.1 [MQTT-2.3.1-4] [MQTT-4.1.0-1] [MQTT-4.3.2-1] [MQTT-4.4.0-1].
 fn what_is_unacknowledged_is_sent_again_with_its_identifier(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     let mut publisher = scene.join(V5, "publisher");

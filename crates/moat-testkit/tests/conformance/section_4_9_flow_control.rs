@@ -40,7 +40,7 @@ fn as_many_messages_as_the_receive_maximum_are_under_way(transport: Transport, s
 
 /// Only PUBACK, PUBCOMP and a PUBREC that refuses give quota back.
 ///
-/// Proves 5.0 [MQTT-4.9.0-2].
+/// Proves 5.0 [MQTT-2.2.1-4] [MQTT-4.9.0-2].
 fn a_message_waits_until_another_one_is_done(transport: Transport, shards: usize) {
     let scene = Scene::new(transport, shards);
     for qos in ACKNOWLEDGED {
