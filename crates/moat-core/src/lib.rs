@@ -6,6 +6,7 @@
 //! - [`session`]: what one client is owed and has been promised, online or offline.
 //! - [`router`]: who wants a topic: the subscription trie, the interest of other shards, and the
 //!   retained messages this shard owns.
+//! - [`durable`]: what has to survive the end of the process.
 //! - [`sys`]: what the broker says about itself, below `$SYS/`.
 //! - [`message`]: a publication that must outlive the packet it came in.
 //!
@@ -18,6 +19,7 @@ pub mod buffer_pool;
 #[cfg(feature = "checks")]
 pub mod checks;
 pub mod counters;
+pub mod durable;
 pub mod effects;
 pub mod limits;
 pub mod message;

@@ -50,17 +50,20 @@ impl Message {
         }
     }
 
-    /// A message of QoS 0 without properties, of nobody.
-    #[cfg(test)]
-    pub(crate) fn of_parts(topic: &str, payload: &[u8]) -> Message {
+    /// A message that was kept elsewhere, as `parts` of one that was accepted once.
+    #[must_use]
+    pub fn of_parts(parts: &MessageParts<'_>) -> Message {
+        let (topic, properties) = (parts.topic.as_bytes(), parts.properties);
         Message {
-            bytes: [topic.as_bytes(), payload].concat().into_boxed_slice(),
+            bytes: [topic, properties, parts.payload]
+                .concat()
+                .into_boxed_slice(),
             topic_len: len_u32(topic.len()),
-            properties_len: 0,
-            qos: QoS::AtMostOnce,
-            retain: true,
-            expires_at: None,
-            publisher: "".into(),
+            properties_len: len_u32(properties.len()),
+            qos: parts.qos,
+            retain: parts.retain,
+            expires_at: parts.expires_at,
+            publisher: Arc::clone(parts.publisher),
         }
     }
 
@@ -95,6 +98,25 @@ impl Message {
     pub fn is_expired(&self, now: Time) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
+}
+
+/// What a [`Message`] consists of.
+#[derive(Clone, Copy)]
+pub struct MessageParts<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The forwarded properties, without a length prefix.
+    pub properties: &'a [u8],
+    /// The application's bytes.
+    pub payload: &'a [u8],
+    /// The publisher's QoS.
+    pub qos: QoS,
+    /// The publisher's RETAIN flag.
+    pub retain: bool,
+    /// When it stops being worth delivering.
+    pub expires_at: Option<Time>,
+    /// The name of the identity that published it.
+    pub publisher: &'a Arc<str>,
 }
 
 impl std::fmt::Debug for Message {

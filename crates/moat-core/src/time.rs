@@ -2,7 +2,8 @@
 
 /// A moment, in milliseconds since the driver's origin.
 ///
-/// Eight bytes, totally ordered and made only by the driver, so a test can move it by hand.
+/// Eight bytes, totally ordered and made only by the driver, so a test can move it by hand. Whoever keeps moments in a store makes
+/// 1970-01-01 UTC the origin, so that they mean the same to the next process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
 pub struct Time(u64);
 

@@ -4,6 +4,7 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a tool speaks to a person, and fails like a test"
 )]
@@ -25,6 +26,14 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let moat = arguments.first().map_or("moat", String::as_str);
     let wanted = arguments.get(1).map_or("", String::as_str);
+    let names: Vec<&str> = all().iter().map(|attack| attack.name()).collect();
+    if !names.iter().any(|name| name.contains(wanted)) {
+        eprintln!(
+            "no attack has {wanted:?} in its name; there are:\n  {}",
+            names.join("\n  ")
+        );
+        return ExitCode::from(2);
+    }
     println!(
         "{:<34} {:>8} {:>9} {:>11} {:>6} {:>9} {:>9} {:>9}",
         "attack", "per s", "p99 quiet", "p99 attack", "ratio", "samples", "RSS peak", "ceiling"

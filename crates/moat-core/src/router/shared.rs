@@ -52,6 +52,8 @@ pub struct Member {
     pub epoch: u32,
     /// QoS 1 and 2 messages it takes before it says more.
     pub credit: u16,
+    /// Groups that its session's queue limits are divided among, a power of two.
+    pub divisor: usize,
 }
 
 impl Member {
@@ -157,12 +159,22 @@ impl Group {
         if later { Choice::Later } else { Choice::Nobody }
     }
 
+    /// Messages and bytes that may wait here. It is what the member with the fewest groups has for each of them, so that
+    /// all groups together hold no more than their members' sessions might, however many groups somebody makes.
+    fn room(&self, limits: &Limits) -> (usize, usize) {
+        let divisor = self.seats.iter().map(|seat| seat.member.divisor).min();
+        let divisor = divisor.unwrap_or(1).max(1);
+        (
+            limits.queued_messages_max / divisor,
+            limits.queued_bytes_max / divisor,
+        )
+    }
+
     /// Puts a message behind the others. Returns whether there was room.
     pub fn wait(&mut self, message: Arc<Message>, deals: u8, limits: &Limits) -> bool {
         let weight = weight(&message);
-        let full = self.waiting.len() >= limits.queued_messages_max
-            || self.waiting_bytes + weight > limits.queued_bytes_max;
-        if full {
+        let (messages_max, bytes_max) = self.room(limits);
+        if self.waiting.len() >= messages_max || self.waiting_bytes + weight > bytes_max {
             return false;
         }
         self.waiting_bytes += weight;
@@ -177,17 +189,17 @@ impl Group {
         is_expired: impl Fn(&Message) -> bool,
         may: impl Fn(&Member, &Message) -> bool,
     ) -> NextDeal {
-        let mut gone = 0;
+        let (mut gone, mut expired) = (0, 0);
         let mut place = 0;
         let mut dealt = None;
         while place < self.waiting.len().min(WAITING_SCAN_MAX) {
             let message = Arc::clone(&self.waiting[place].message);
-            let choice = if is_expired(&message) {
-                Choice::Nobody
-            } else {
-                self.choose(message.qos, |member| may(member, &message))
-            };
-            match choice {
+            if is_expired(&message) {
+                self.take(place);
+                expired += 1;
+                continue;
+            }
+            match self.choose(message.qos, |member| may(member, &message)) {
                 Choice::Later => place += 1,
                 Choice::Nobody => {
                     self.take(place);
@@ -201,8 +213,22 @@ impl Group {
         }
         NextDeal {
             gone,
+            expired,
             deal: dealt.map(|(member, waiting)| (member, waiting.message, waiting.deals)),
         }
+    }
+
+    /// Takes away the newest messages that have no room any more since a member left or came to more groups. Returns how many.
+    pub fn trim(&mut self, limits: &Limits) -> u64 {
+        let (messages_max, bytes_max) = self.room(limits);
+        let mut gone = 0;
+        while self.waiting.len() > messages_max || self.waiting_bytes > bytes_max {
+            if self.take(self.waiting.len() - 1).is_none() {
+                break;
+            }
+            gone += 1;
+        }
+        gone
     }
 
     /// Whether any member could take a QoS 1 or 2 message.
@@ -271,8 +297,10 @@ impl Group {
 
 /// What [`Group::next_deal`] found.
 pub struct NextDeal {
-    /// Messages that nobody will have any more.
+    /// Messages that nobody may have any more.
     pub gone: u64,
+    /// Messages whose time had passed.
+    pub expired: u64,
     /// The member, its message, and how often that was dealt before.
     pub deal: Option<(usize, Arc<Message>, u8)>,
 }

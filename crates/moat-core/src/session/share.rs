@@ -151,6 +151,13 @@ impl Memberships {
         Some(self.list.remove(place))
     }
 
+    /// What the limits of the session's queue are divided by for each of its groups: their number, rounded up to a power
+    /// of two, so that seldom all of them have to be told.
+    #[must_use]
+    pub fn divisor(&self) -> usize {
+        self.list.len().next_power_of_two()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

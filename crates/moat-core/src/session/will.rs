@@ -32,6 +32,34 @@ impl Will {
         }
     }
 
+    /// A will that was kept elsewhere, as `parts` of one that was accepted once.
+    #[must_use]
+    pub fn of_parts(parts: &WillParts<'_>) -> Will {
+        Will {
+            topic: parts.topic.into(),
+            payload: parts.payload.into(),
+            properties: parts.properties.into(),
+            qos: parts.qos,
+            retain: parts.retain,
+            delay_secs: parts.delay_secs,
+            message_expiry_secs: parts.message_expiry_secs,
+        }
+    }
+
+    /// What it consists of, to be kept elsewhere.
+    #[must_use]
+    pub fn parts(&self) -> WillParts<'_> {
+        WillParts {
+            topic: &self.topic,
+            payload: &self.payload,
+            properties: &self.properties,
+            qos: self.qos,
+            retain: self.retain,
+            delay_secs: self.delay_secs,
+            message_expiry_secs: self.message_expiry_secs,
+        }
+    }
+
     /// The topic name.
     #[must_use]
     pub fn topic(&self) -> &str {
@@ -51,6 +79,25 @@ impl Will {
             properties: ForwardedProperties::from_validated(&self.properties),
         })
     }
+}
+
+/// What a [`Will`] consists of.
+#[derive(Clone, Copy)]
+pub struct WillParts<'a> {
+    /// The topic name.
+    pub topic: &'a str,
+    /// The application's bytes.
+    pub payload: &'a [u8],
+    /// The forwarded properties, without a length prefix.
+    pub properties: &'a [u8],
+    /// Its QoS.
+    pub qos: QoS,
+    /// Its RETAIN flag.
+    pub retain: bool,
+    /// Seconds between the loss of the connection and the publication.
+    pub delay_secs: u32,
+    /// Its message expiry interval, in seconds.
+    pub message_expiry_secs: Option<u32>,
 }
 
 impl std::fmt::Debug for Will {

@@ -24,7 +24,7 @@ pub(super) struct Delivery<'a> {
     pub(super) residents: &'a mut Residents,
     pub(super) shared: &'a mut Shared,
     policy: &'a Snapshot,
-    limits: &'a Limits,
+    pub(super) limits: &'a Limits,
 }
 
 impl Shard {
@@ -128,7 +128,9 @@ impl Delivery<'_> {
                 |message| message.is_expired(now),
                 |member, message| may_receive(policy, limits, member, message.topic()),
             );
-            self.residents.counters.messages_dropped_total += next.gone;
+            let counters = &mut self.residents.counters;
+            counters.messages_expired_total += next.expired;
+            lost(group, next.gone, counters, "no member may have them", fx);
             let Some((member, message, deals)) = next.deal else {
                 return;
             };

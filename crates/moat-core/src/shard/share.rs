@@ -85,10 +85,16 @@ impl Shard {
         let owner = self.topology.owner(filter);
         let session = self.residents.sessions.get_mut(at.get())?;
         session.subscriptions.insert(filter);
-        let member = session.shares.get_or_insert_default().enter(filter, owner);
+        let shares = session.shares.get_or_insert_default();
+        let divisor = shares.divisor();
+        let member = shares.enter(filter, owner);
         member.options = subscription.options;
         member.id = id;
         member.judged_at_delivery = judged_at_delivery;
+        if shares.divisor() != divisor {
+            // The other groups get to know that this one shares its session's limits with them.
+            self.join_all(at, now, fx);
+        }
         if owner == self.id {
             return self.join(at, filter, None, now, fx);
         }
@@ -109,7 +115,9 @@ impl Shard {
     ) -> Option<u64> {
         let session = self.residents.sessions.get_mut(at.get())?;
         let window = session.link.as_ref()?.receive_maximum;
-        let membership = session.shares.as_mut()?.of(filter)?;
+        let shares = session.shares.as_mut()?;
+        let divisor = shares.divisor();
+        let membership = shares.of(filter)?;
         let credit = membership.join(window);
         let member = Member {
             session: SessionRef {
@@ -123,6 +131,7 @@ impl Shard {
             judged_at_delivery: membership.judged_at_delivery,
             epoch: membership.epoch,
             credit,
+            divisor,
         };
         let (owner, filter) = (membership.owner, Arc::clone(membership.filter()));
         if owner == self.id {
@@ -174,8 +183,11 @@ impl Shard {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
+        let mut others_have_more = false;
         if let Some(shares) = session.shares.as_mut() {
+            let divisor = shares.divisor();
             shares.remove(filter);
+            others_have_more = shares.divisor() != divisor;
             if shares.is_empty() {
                 session.shares = None;
             }
@@ -190,6 +202,9 @@ impl Shard {
             .map(|outbound| outbound.take_dealt(of_this))
             .unwrap_or_default();
         self.return_all(unsent, now, fx);
+        if others_have_more {
+            self.join_all(at, now, fx);
+        }
     }
 
     /// Gives messages back to the groups that dealt them.
@@ -303,7 +318,19 @@ impl Shard {
         let is_new = self.shared.join(filter, member);
         let ticket = self.announce(inner(filter), !is_new, fx);
         self.deal_waiting(filter, now, fx);
+        self.trim_waiting(filter, fx);
         ticket
+    }
+
+    /// A group may hold less since one of its members left or has come to more groups.
+    fn trim_waiting(&mut self, filter: &str, fx: &mut Effects) {
+        let (delivery, ..) = self.delivery();
+        let found = delivery.shared.find(filter);
+        if let Some(group) = found.and_then(|at| delivery.shared.group(at)) {
+            let gone = group.trim(delivery.limits);
+            let counters = &mut delivery.residents.counters;
+            lost(group, gone, counters, "queue full", fx);
+        }
     }
 
     fn unseat(&mut self, filter: &str, session: SessionRef, fx: &mut Effects) {
@@ -318,6 +345,7 @@ impl Shard {
             );
             self.take_back_interest(inner(filter), fx);
         }
+        self.trim_waiting(filter, fx);
     }
 
     /// Deals what waits in a group, as far as its members have credit.

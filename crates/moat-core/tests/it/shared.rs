@@ -347,6 +347,88 @@ fn queued_messages_max_bounds_what_waits_in_a_group() {
 }
 
 #[test]
+fn queued_messages_max_is_for_all_groups_of_a_session_together() {
+    for shards in 1..=3 {
+        let limits = moat_core::Limits {
+            publishes_per_sec_max: 0,
+            queued_messages_max: 16,
+            ..limits()
+        };
+        let mut world = World::with(shards, limits, Arc::new(Snapshot::allow_all()));
+        let (members, writer) = crew(&mut world, 1, 1);
+        world.lose(members[0]);
+        write(&mut world, writer, 1, 0..16);
+        let waiting = |world: &World| {
+            let of = |shard: &moat_core::Shard| shard.sizes().shared_waiting;
+            world.shards.iter().map(of).sum::<usize>()
+        };
+        assert_eq!(waiting(&world), 16);
+        // Nothing is dealt while its window is full of messages of its own.
+        let id = world.client_id_at(0, "member-0-");
+        let back = world.lasting(V5, &id);
+        world.messages(back);
+        world.lose(back);
+        let back = world.lasting(V5, &id);
+        for group in 0..7 {
+            world.subscribe(back, &format!("$share/g{group}/jobs/+"), 1);
+        }
+        world.lose(back);
+        write(&mut world, writer, 1, 0..100);
+        assert_eq!(waiting(&world), 8 * 2);
+        // With the others gone, the first group has all of the limit again.
+        let back = world.lasting(V5, &id);
+        for group in 0..7 {
+            world.unsubscribe(back, &format!("$share/g{group}/jobs/+"));
+        }
+        world.read_all(back);
+        world.lose(back);
+        write(&mut world, writer, 1, 0..100);
+        assert_eq!(waiting(&world), 16);
+    }
+}
+
+#[test]
+fn a_group_loses_its_newest_messages_when_its_member_comes_to_more_groups() {
+    for shards in 1..=3 {
+        let limits = moat_core::Limits {
+            publishes_per_sec_max: 0,
+            queued_messages_max: 16,
+            inflight_messages_max: 2,
+            ..limits()
+        };
+        let mut world = World::with(shards, limits, Arc::new(Snapshot::allow_all()));
+        let (members, writer) = crew(&mut world, 1, 1);
+        write(&mut world, writer, 1, 0..18);
+        world.subscribe(members[0], "$share/other/x", 1);
+        world.settle();
+        assert_eq!(world.dropped(), 8);
+        let texts: Vec<String> = world
+            .read_all(members[0])
+            .iter()
+            .map(|m| m.text().into())
+            .collect();
+        let oldest: Vec<String> = (0..10).map(|n: u32| n.to_string()).collect();
+        assert_eq!(texts, oldest);
+    }
+}
+
+#[test]
+fn a_member_that_leaves_takes_no_room_from_those_that_stay() {
+    on_any_arrangement(|mut world| {
+        let (members, writer) = crew(&mut world, 2, 1);
+        for member in &members {
+            world.lose(*member);
+        }
+        write(&mut world, writer, 1, 0..1000);
+        let id = world.client_id_at(1 % world.shards.len(), "member-1-");
+        let leaver = world.connect(&moat_codec::Connect::new(V5, &id));
+        world.connack(leaver);
+        world.settle();
+        assert_eq!(world.dropped(), 0);
+    });
+}
+
+#[test]
 fn deals_max_bounds_how_often_qos_0_goes_round() {
     let members = usize::from(DEALS_MAX) * 2;
     let limits = moat_core::Limits {

@@ -162,7 +162,8 @@ impl Numbers {
             * (self.topic + MESSAGE_BYTES);
         let will = self.packet;
         SESSION_BYTES
-            + self.queue
+            // Its own, and what waits in its groups of shared subscriptions.
+            + 2 * self.queue
             + inflight
             + retained_owed
             + searches

@@ -169,10 +169,22 @@ mod tests {
         "#", "+", "+/+", "a/#", "a/b", "+/b", "+/b/#", "/#", "/+", "$x/#", "a/+/c", "c", "//",
     ];
 
+    fn message(topic: &str, payload: &[u8]) -> Arc<Message> {
+        Arc::new(Message::of_parts(&crate::message::MessageParts {
+            topic,
+            properties: &[],
+            payload,
+            qos: moat_codec::QoS::AtMostOnce,
+            retain: true,
+            expires_at: None,
+            publisher: &"".into(),
+        }))
+    }
+
     fn kept(topics: &[&str]) -> Retained {
         let mut retained = Retained::default();
         for topic in topics {
-            let message = Arc::new(Message::of_parts(topic, b"x"));
+            let message = message(topic, b"x");
             retained.set(&message, &LIMITS).unwrap();
         }
         retained
@@ -248,9 +260,7 @@ mod tests {
     fn what_was_kept_after_the_search_began_is_not_found() {
         let mut retained = kept(&["a", "b"]);
         let upto = retained.kept_total();
-        retained
-            .set(&Arc::new(Message::of_parts("a", b"newer")), &LIMITS)
-            .unwrap();
+        retained.set(&message("a", b"newer"), &LIMITS).unwrap();
         let all = SearchBounds {
             visits_max: 1000,
             messages_max: 1000,
