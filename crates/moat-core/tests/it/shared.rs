@@ -421,7 +421,7 @@ fn a_member_that_leaves_takes_no_room_from_those_that_stay() {
         }
         write(&mut world, writer, 1, 0..1000);
         let id = world.client_id_at(1 % world.shards.len(), "member-1-");
-        let leaver = world.connect(&moat_codec::Connect::new(V5, &id));
+        let leaver = world.connect(&Connect::new(V5, &id));
         world.connack(leaver);
         world.settle();
         assert_eq!(world.dropped(), 0);
