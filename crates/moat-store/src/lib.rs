@@ -15,6 +15,7 @@ mod error;
 mod log;
 mod memory;
 mod store;
+mod watch;
 mod write;
 
 pub use bucket::{
@@ -28,6 +29,7 @@ pub use log::{
     Position, READ_BYTES_MAX, READ_EXACT_MAX, READ_EXAMINED_MAX, READ_RECORDS_MAX,
     RECORD_BYTES_MAX, Record, Sequence, Want, check_batch, check_positions,
 };
-pub use memory::{BUCKETS_MAX, MemoryLimits, MemoryStore, WATCHES_MAX};
+pub use memory::{BUCKETS_MAX, MemoryLimits, MemoryStore};
 pub use store::{Store, Watch};
+pub use watch::WATCHES_MAX;
 pub use write::{COMMIT_BYTES_MAX, COMMIT_WRITES_MAX, Write, check_commit};
