@@ -11,6 +11,7 @@
 mod bucket;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod disk;
 mod error;
 mod log;
 mod memory;
