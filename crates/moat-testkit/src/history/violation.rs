@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{ClientNumber, Event, History, MessageId};
 
-/// The most violations that are told with the events around them; the others are counted.
-const EXPLAINED_MAX: usize = 12;
+/// The most violations of each promise that are told with the events around them; the others are counted.
+const EXPLAINED_MAX: usize = 3;
 /// The most events told with one violation.
 const EVENTS_TOLD_MAX: usize = 40;
 
@@ -88,8 +88,14 @@ pub struct Verdict {
 
 impl Verdict {
     pub(super) fn new(history: &History, violations: Vec<Violation>, summary: Summary) -> Self {
-        let explained = violations.iter().take(EXPLAINED_MAX);
-        let told = explained.map(|one| one.told(history)).collect();
+        let mut explained: BTreeMap<Fault, usize> = BTreeMap::new();
+        let mut is_explained = |one: &&Violation| {
+            let before = explained.entry(one.fault).or_default();
+            *before += 1;
+            *before <= EXPLAINED_MAX
+        };
+        let chosen: Vec<_> = violations.iter().filter(|one| is_explained(one)).collect();
+        let told = chosen.iter().map(|one| one.told(history)).collect();
         Verdict {
             violations,
             summary,

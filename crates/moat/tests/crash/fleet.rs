@@ -121,13 +121,23 @@ impl Fleet {
         });
     }
 
-    /// Cuts a client off without a word.
+    /// Cuts a client off without a word, if it is connected. While it waits for CONNACK it is left alone: if it came back at once, the broker could
+    /// take the two for each other's successor.
     pub(crate) fn cut(&mut self, place: usize) {
-        if self.lines[place].take().is_some() && !self.clients[place].is_leaving {
-            let client = self.clients[place].number;
+        let client = &mut self.clients[place];
+        if client.is_connected {
+            client.lost();
+            let client = client.number;
+            // Recorded first: from when the socket is closed on, the will may come.
             self.history.record(Event::Cut { client });
+            self.lines[place] = None;
         }
-        self.clients[place].lost();
+    }
+
+    /// Lets a client answer nothing any more on this connection, if it is connected.
+    pub(crate) fn be_lazy(&mut self, place: usize) {
+        let client = &mut self.clients[place];
+        client.is_lazy = client.is_connected;
     }
 
     /// Lets a client say goodbye, if it is connected.
@@ -171,7 +181,7 @@ impl Fleet {
     pub(crate) fn run_until(
         &mut self,
         at_most: Duration,
-        mut is_done: impl FnMut(&Fleet) -> bool,
+        mut is_done: impl FnMut(&mut Fleet) -> bool,
     ) -> bool {
         let until = Instant::now() + at_most;
         while !is_done(self) {
@@ -197,8 +207,15 @@ impl Fleet {
     /// Publishes nothing new any more, connects everybody, and turns until nothing comes in.
     pub(crate) fn settle(&mut self) {
         self.budget = 0;
-        self.connect_all(&BTreeSet::new());
+        for place in 0..self.clients.len() {
+            // What it has not answered comes again on another connection.
+            if self.clients[place].is_lazy {
+                self.cut(place);
+            }
+        }
         let is_settled = self.run_until(PATIENCE, |fleet| {
+            // Who is still leaving gets in once that is done.
+            fleet.connect_all(&BTreeSet::new());
             let mut clients = fleet.clients.iter();
             clients.all(|client| client.is_connected && client.is_settled())
                 && fleet.heard.elapsed() > QUIET
@@ -206,7 +223,7 @@ impl Fleet {
         let open: Vec<_> = self
             .clients
             .iter()
-            .filter(|client| !client.is_settled())
+            .filter(|client| !(client.is_connected && client.is_settled()))
             .collect();
         assert!(is_settled, "not settled within {PATIENCE:?}: {open:#?}");
     }
