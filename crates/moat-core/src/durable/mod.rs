@@ -14,10 +14,12 @@
 //! whose entries are all done is dropped.
 
 mod journal;
+mod load;
 mod record;
 mod restored;
 
 pub use journal::{Batch, Journal, Write};
+pub use load::{LOAD_MESSAGES_MAX, Load, LoadFor, Loaded};
 pub use record::{Place, Progress, QueueId, SessionRecord, Taker};
 pub use restored::{Restored, RestoredEntry, RestoredGroup, RestoredSession};
 

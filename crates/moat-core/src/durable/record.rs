@@ -72,8 +72,8 @@ pub struct Progress {
     pub next_arrival: u64,
     /// Every ordinal below this one is done with.
     pub done_below: u64,
-    /// Ordinals above it that are done with, sorted.
-    pub done: Vec<u64>,
+    /// Ranges of ordinals above it that are done with, each from its first up to and without its end; sorted and apart.
+    pub done: Vec<(u64, u64)>,
     /// Ordinals of QoS 2 messages that the client has and has not completed, sorted: PUBREL is due for them.
     pub received: Vec<u64>,
     /// From the arrival on, entries have an ordinal this much above it; sorted, each with the whole distance.
@@ -101,6 +101,8 @@ impl Progress {
     /// Whether an ordinal is done with.
     #[must_use]
     pub fn is_done(&self, ordinal: u64) -> bool {
-        ordinal < self.done_below || self.done.binary_search(&ordinal).is_ok()
+        let after = self.done.partition_point(|(first, _)| *first <= ordinal);
+        let within = |at: usize| ordinal < self.done[at].1;
+        ordinal < self.done_below || after.checked_sub(1).is_some_and(within)
     }
 }
