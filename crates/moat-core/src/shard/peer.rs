@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::publication::{Coordinator, Publication, Terms};
+use super::publication::{Asked, Coordinator, Publication, Terms};
 use super::publish::retain_refused;
 use super::search::{Search, SearchPart};
 use super::share::ShareMessage;
@@ -51,9 +51,11 @@ pub enum PeerMessage {
     Takers {
         /// The coordinator's number of the publication.
         number: u64,
+        /// What it was asked for.
+        asked: Asked,
         /// The takers.
         takers: Vec<Taker>,
-        /// Further shards that will answer.
+        /// Members of groups in other shards that it was dealt to, and who answer by themselves.
         further: u32,
     },
     /// A publication that the sending shard coordinates is durable.
@@ -140,7 +142,7 @@ impl Shard {
                 let mut outgoing = Outgoing::of_message(&message, frames, now);
                 delivery.residents.takers.coordinator = coordinator;
                 delivery.deliver(&mut outgoing, publisher, fx);
-                self.tell_takers(&message, now, fx);
+                self.tell_takers(Asked::Shard, &message, now, fx);
             }
             PeerMessage::ViaOwner {
                 message,
@@ -154,9 +156,13 @@ impl Shard {
             }
             PeerMessage::Takers {
                 number,
+                asked,
                 takers,
                 further,
-            } => self.on_takers(Some(from), number, takers, Vec::new(), further, now, fx),
+            } => {
+                let local = Vec::new();
+                self.on_takers(Some(from), number, asked, takers, local, further, now, fx);
+            }
             PeerMessage::Stored {
                 number,
                 position,
@@ -234,7 +240,8 @@ impl Shard {
                 takers: takers.list,
                 local: takers.local,
                 number: coordinator.map_or(0, |(_, number)| number),
-                awaiting: asked + takers.further,
+                awaiting: asked,
+                dealt: i64::from(takers.further),
                 remote: Vec::new(),
                 is_retained,
                 terms: terms.map(|terms| *terms).unwrap_or_default(),

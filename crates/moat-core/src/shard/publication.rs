@@ -69,8 +69,11 @@ pub(super) struct Publication {
     pub(super) local: Vec<Local>,
     /// Its number here, for other shards.
     pub(super) number: u64,
-    /// Answers that have yet to come.
+    /// Shards that were asked and have yet to answer.
     pub(super) awaiting: u32,
+    /// Members of groups that it was dealt to in other shards, less those who have answered. It may be below 0 while the answer of the
+    /// one who dealt is under way.
+    pub(super) dealt: i64,
     /// Shards with takers.
     pub(super) remote: Vec<ShardId>,
     /// Whether the message is to be kept for its topic.
@@ -82,6 +85,22 @@ pub(super) struct Publication {
     pub(super) is_awaited: bool,
 }
 
+impl Publication {
+    /// Whether everybody has answered.
+    fn is_complete(&self) -> bool {
+        self.awaiting == 0 && self.dealt == 0
+    }
+}
+
+/// What a shard has been asked to answer for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// All that it has to deliver.
+    Shard,
+    /// A message that a group has dealt. Exactly one answer comes for it, from whoever has it in the end.
+    Deal,
+}
+
 impl Shard {
     /// Writes a publication once all shards that were asked have answered. Returns whether its publisher has to wait; if not, nothing of
     /// it is durable.
@@ -91,7 +110,7 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> bool {
-        if publication.awaiting == 0 {
+        if publication.is_complete() {
             return self.write_publication(publication, now, fx);
         }
         publication.is_awaited = true;
@@ -216,7 +235,13 @@ impl Shard {
 
     /// A delivery that this shard does not coordinate is over: its coordinator is told who takes it. Without one, this shard writes the
     /// message for its own takers.
-    pub(super) fn tell_takers(&mut self, message: &Arc<Message>, now: Time, fx: &mut Effects) {
+    pub(super) fn tell_takers(
+        &mut self,
+        asked: Asked,
+        message: &Arc<Message>,
+        now: Time,
+        fx: &mut Effects,
+    ) {
         let takers = std::mem::take(&mut self.residents.takers);
         let Some((coordinator, number)) = takers.coordinator else {
             self.write_alone(Arc::clone(message), takers, now, fx);
@@ -228,8 +253,12 @@ impl Shard {
             further,
             ..
         } = takers;
+        if asked == Asked::Deal && further > 0 {
+            // It was dealt on: the next member answers.
+            return;
+        }
         if coordinator == self.id {
-            self.on_takers(None, number, list, local, further, now, fx);
+            self.on_takers(None, number, asked, list, local, further, now, fx);
             return;
         }
         if let (Some(keeper), false) = (&mut self.keeper, local.is_empty()) {
@@ -239,6 +268,7 @@ impl Shard {
         let takers = list;
         let answer = PeerMessage::Takers {
             number,
+            asked,
             takers,
             further,
         };
@@ -251,6 +281,7 @@ impl Shard {
         &mut self,
         from: Option<ShardId>,
         number: u64,
+        asked: Asked,
         takers: Vec<Taker>,
         local: Vec<Local>,
         further: u32,
@@ -263,13 +294,17 @@ impl Shard {
         let Some(publication) = keeper.publications.get_mut(&number) else {
             return;
         };
-        publication.awaiting = publication.awaiting + further - 1;
+        match asked {
+            Asked::Shard => publication.awaiting -= 1,
+            Asked::Deal => publication.dealt -= 1,
+        }
+        publication.dealt += i64::from(further);
         if let (Some(shard), false) = (from, takers.is_empty()) {
             publication.remote.push(shard);
         }
         publication.takers.extend(takers);
         publication.local.extend(local);
-        if publication.awaiting == 0
+        if publication.is_complete()
             && let Some(publication) = keeper.publications.remove(&number)
         {
             self.write_publication(publication, now, fx);
@@ -309,6 +344,7 @@ impl Shard {
             local: takers.local,
             number: 0,
             awaiting: 0,
+            dealt: 0,
             remote: Vec::new(),
             is_retained: false,
             terms: Terms::default(),

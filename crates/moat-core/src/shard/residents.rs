@@ -500,6 +500,7 @@ impl Residents {
         at: SessionIndex,
         policy: &Snapshot,
         limits: &Limits,
+        recall: impl Fn(Position) -> Option<Arc<Message>>,
     ) -> Rejudged {
         let mut rejudged = Rejudged::default();
         let Some(session) = self.sessions.get_mut(at.get()) else {
@@ -532,7 +533,8 @@ impl Residents {
         };
         // What is in the store only is judged when it comes from there.
         let must_go = |parcel: &Parcel| {
-            let held = parcel.content.held();
+            let held = parcel.content.held().cloned();
+            let held = held.or_else(|| recall(parcel.entry?.position?));
             held.is_some_and(|message| !may_have(policy, limits, subject, message.topic()))
         };
         if let Some(outbound) = session.outbound.as_deref_mut() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use moat_codec::Subscription;
 
 use super::delivery::lost;
-use super::publication::{Coordinator, Takers};
+use super::publication::{Asked, Coordinator, Takers};
 use super::residents::Dealt;
 use super::subscribe::Waiting;
 use super::{PeerMessage, SessionRef, Shard, ShardId};
@@ -399,7 +399,7 @@ impl Shard {
             }
             None => delivery.residents.counters.messages_dropped_total += 1,
         }
-        self.tell_takers(message, now, fx);
+        self.tell_takers(Asked::Deal, message, now, fx);
     }
 
     /// A message for a session of this shard; it goes back if that cannot take it.
@@ -422,7 +422,7 @@ impl Shard {
             self.residents
                 .deliver_dealt(to, filter, epoch, &mut outgoing, &self.limits, fx);
         if dealt == Dealt::Taken {
-            self.tell_takers(message, now, fx);
+            self.tell_takers(Asked::Deal, message, now, fx);
             return;
         }
         self.residents.takers = Takers::default();
