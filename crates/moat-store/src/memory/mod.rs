@@ -1,7 +1,6 @@
 //! A store in memory: fast, bounded, gone with the process.
 //!
-//! One lock for the log, one for the buckets, one for each watch's queue. Order: buckets, then
-//! queue; the log's is never held with another.
+//! One lock for the log, one for the buckets, one for each watch's queue; taken in this order.
 
 mod bucket;
 mod log;
@@ -19,7 +18,8 @@ use self::log::Log;
 use self::watch::MemoryWatch;
 use crate::{
     Expect, Extent, Page, Part, Position, Record, Revision, ScanPage, Sequence, Store, StoreError,
-    Versioned, Want, Watch, WatchFrom, check_batch, check_bucket, check_key, check_value,
+    Versioned, Want, Watch, WatchFrom, Write, check_batch, check_bucket, check_commit, check_key,
+    check_positions, check_value,
 };
 
 /// Most buckets of a memory store.
@@ -69,6 +69,28 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn commit(&self, writes: Vec<Write>, _: SystemTime) -> Result<Vec<Position>, StoreError> {
+        check_commit(&writes)?;
+        let mut log = locked(&self.log);
+        let mut buckets = locked(&self.buckets);
+        log.check(&writes)?;
+        buckets.check(&writes)?;
+        let mut positions = Vec::new();
+        let mut released = Vec::new();
+        for write in writes {
+            match write {
+                Write::Append { at, record } => positions.push(log.append_at(at, record)),
+                Write::Release(position) => released.push(position),
+                other => buckets.apply(other),
+            }
+        }
+        log.forget_ids(&positions);
+        for position in released {
+            log.release(position);
+        }
+        Ok(positions)
+    }
+
     fn append(&self, batch: Vec<Record>) -> Result<Vec<Position>, StoreError> {
         check_batch(&batch)?;
         locked(&self.log).append(batch)
@@ -82,6 +104,21 @@ impl Store for MemoryStore {
         want: &Want<'_>,
     ) -> Result<Page, StoreError> {
         Ok(locked(&self.log).read(part, from, max, want))
+    }
+
+    fn read_exact(&self, positions: &[Position]) -> Result<Vec<Option<Record>>, StoreError> {
+        check_positions(positions)?;
+        Ok(locked(&self.log).read_exact(positions))
+    }
+
+    fn recount(&self, live: &[(Position, u32)]) -> Result<(), StoreError> {
+        locked(&self.log).recount(live);
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        let log = locked(&self.log).bytes();
+        log + locked(&self.buckets).bytes()
     }
 
     fn trim(&self, part: Part, below: Sequence) -> Result<(), StoreError> {

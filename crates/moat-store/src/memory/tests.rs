@@ -18,6 +18,7 @@ fn record(id: Option<usize>, payload: &'static [u8]) -> Record {
         headers: Bytes::new(),
         payload: Bytes::from_static(payload),
         dedup_id: id.map(|id| Bytes::from(id.to_string())),
+        takers: 1,
     }
 }
 
