@@ -12,6 +12,7 @@ mod bucket;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
+pub mod layout;
 mod log;
 mod memory;
 mod store;
