@@ -74,6 +74,8 @@ pub struct Progress {
     pub done_below: u64,
     /// Ranges of ordinals above it that are done with, each from its first up to and without its end; sorted and apart.
     pub done: Vec<(u64, u64)>,
+    /// Every ordinal from this one on was never sent, if the session was offline when this was written.
+    pub sent_below: u64,
     /// Ordinals of QoS 2 messages that the client has and has not completed, sorted: PUBREL is due for them.
     pub received: Vec<u64>,
     /// From the arrival on, entries have an ordinal this much above it; sorted, each with the whole distance.

@@ -6,15 +6,16 @@ use moat_codec::{QoS, TopicName};
 use moat_events::Event;
 use moat_policy::Snapshot;
 
+use super::publication::Takers;
 use super::residents::{Dealt, Residents};
 use super::share::ShareMessage;
 use super::{PeerMessage, Shard, ShardId};
 use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::limits::Limits;
-use crate::message::{FrameCache, Outgoing};
+use crate::message::{FrameCache, Message, Outgoing};
 use crate::router::shared::{Choice, DEALS_MAX, Group, GroupIndex, Member};
-use crate::router::{Retained, Shared};
+use crate::router::{Retained, ShardSet, Shared};
 use crate::session::SessionIndex;
 use crate::time::Time;
 
@@ -25,17 +26,20 @@ pub(super) struct Delivery<'a> {
     pub(super) shared: &'a mut Shared,
     policy: &'a Snapshot,
     pub(super) limits: &'a Limits,
+    durable_shards: ShardSet,
 }
 
 impl Shard {
     /// What delivers, what the message is encoded with, and what keeps it if it is retained.
     pub(super) fn delivery(&mut self) -> (Delivery<'_>, &mut FrameCache, &mut Retained) {
+        let durable_shards = self.durable_shards();
         let delivery = Delivery {
             here: self.id,
             residents: &mut self.residents,
             shared: &mut self.shared,
             policy: &self.policy,
             limits: &self.limits,
+            durable_shards,
         };
         (delivery, &mut self.frames, &mut self.retained)
     }
@@ -108,21 +112,22 @@ impl Delivery<'_> {
         }
     }
 
-    /// Deals what waits in a group, as far as its members have credit.
+    /// Deals what waits in a group, as far as its members have credit. Returns the messages that durable sessions have taken.
     pub(super) fn deal_waiting(
         &mut self,
         at: GroupIndex,
         frames: &mut FrameCache,
         now: Time,
         fx: &mut Effects,
-    ) {
+    ) -> Vec<(Arc<Message>, Takers)> {
         let (policy, limits) = (self.policy, self.limits);
+        let mut taken = Vec::new();
         loop {
             let Some(group) = self.shared.group(at) else {
-                return;
+                return taken;
             };
             if group.waiting() == 0 || !group.has_credit() {
-                return;
+                return taken;
             }
             let next = group.next_deal(
                 |message| message.is_expired(now),
@@ -132,11 +137,15 @@ impl Delivery<'_> {
             counters.messages_expired_total += next.expired;
             lost(group, next.gone, counters, "no member may have them", fx);
             let Some((member, message, deals)) = next.deal else {
-                return;
+                return taken;
             };
             let mut outgoing = Outgoing::of_message(&message, frames, now);
             if !self.give(at, member, &mut outgoing, deals, fx) {
                 self.deal(at, &mut outgoing, deals, fx);
+            }
+            let takers = std::mem::take(&mut self.residents.takers);
+            if !takers.list.is_empty() {
+                taken.push((message, takers));
             }
         }
     }
@@ -166,11 +175,16 @@ impl Delivery<'_> {
                 self.residents.counters.messages_dropped_total += 1;
                 return true;
             }
+            let takers = &mut self.residents.takers;
+            let asked = qos != QoS::AtMostOnce && self.durable_shards.contains(to.shard);
+            let coordinator = takers.coordinator.filter(|_| asked);
+            takers.further += u32::from(coordinator.is_some());
             let what = ShareMessage::Deal {
                 to,
                 epoch,
                 message: message.shared(),
                 deals,
+                coordinator,
             };
             fx.tell(to.shard, PeerMessage::Share { filter, what });
             return true;

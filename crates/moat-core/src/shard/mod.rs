@@ -11,15 +11,19 @@ mod authenticate;
 mod connect;
 mod delivery;
 mod disconnect;
+mod keeper;
 mod peer;
 mod policy;
+mod publication;
 mod publish;
 mod receive;
 mod residents;
+mod restore;
 mod search;
 mod share;
 mod subscribe;
 mod system;
+mod tail;
 mod timers;
 mod topology;
 mod unsubscribe;
@@ -33,9 +37,12 @@ use moat_policy::Snapshot;
 
 pub use authenticate::AnotherIdentity;
 pub use connect::{Arrival, Refused};
+pub use keeper::PROGRESS_SAVE_MILLIS;
 pub use peer::{PeerMessage, SessionRef};
-pub use publish::VIA_OWNER_MAX;
+pub use publication::{Coordinator, Terms};
+pub use publish::{UNANSWERED_MAX, VIA_OWNER_MAX};
 pub use receive::{Pause, Received, Then};
+pub use restore::restore_all;
 pub use search::{
     RetainedWish, SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_SPARE,
     SEARCHES_UNDER_WAY_MAX, Search, SearchPart,
@@ -45,6 +52,7 @@ pub use subscribe::WAITING_SUBSCRIBES_MAX;
 pub use topology::{SHARDS_MAX, ShardId, Topology};
 
 use crate::counters::Counters;
+use crate::durable::{Load, LoadFor, Loaded};
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::FrameCache;
@@ -72,6 +80,8 @@ pub struct Shard {
     search_visits_left: usize,
     /// Searches that found nothing left of it; at most [`SEARCHES_UNDER_WAY_MAX`] per session of any shard.
     delayed_searches: VecDeque<search::Delayed>,
+    /// Its side of the store; absent where nothing is durable.
+    keeper: Option<keeper::Keeper>,
 }
 
 /// Sizes of one shard, for `moat status`.
@@ -136,6 +146,7 @@ impl Shard {
             turn_ends_at: 0,
             search_visits_left: SEARCH_VISITS_PER_TURN_MAX,
             delayed_searches: VecDeque::new(),
+            keeper: None,
         }
     }
 
@@ -239,16 +250,26 @@ impl Shard {
     }
 
     fn send_owed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+        while self.send_some(at, now, fx) {
+            // What was not in memory may be now.
+            if !self.recall(at, fx) {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the next message is in the store only.
+    fn send_some(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) -> bool {
         let residents = &mut self.residents;
         let Some(session) = residents.sessions.get_mut(at.get()) else {
-            return;
+            return false;
         };
         let drained = session
             .outbound
             .as_ref()
             .is_none_or(|outbound| outbound.is_drained());
         if drained {
-            return;
+            return false;
         }
         let silent = session
             .link
@@ -266,12 +287,66 @@ impl Shard {
                 "packet too large for the client",
             ));
         }
-        let Some(link) = session.link.as_ref() else {
-            return;
-        };
-        if silent && !link.out.is_empty() {
+        if let Some(link) = session.link.as_ref()
+            && silent
+            && !link.out.is_empty()
+        {
             fx.dirty.push(link.conn);
         }
+        if pumped.is_unsaved {
+            residents.note_unsaved(at);
+        }
+        pumped.wants_load
+    }
+
+    /// Brings what a session is sent next back into its queue: from the tail, or asks the store for it. Returns whether it is there.
+    fn recall(&mut self, at: SessionIndex, fx: &mut Effects) -> bool {
+        let (Some(keeper), Some(session)) = (
+            self.keeper.as_ref(),
+            self.residents.sessions.get_mut(at.get()),
+        ) else {
+            return false;
+        };
+        let to = SessionRef {
+            shard: self.id,
+            session: at,
+            generation: session.generation,
+        };
+        let Some(outbound) = session.outbound.as_deref_mut() else {
+            return false;
+        };
+        if outbound.is_loading {
+            return false;
+        }
+        let wanted = outbound.wanted();
+        let here = wanted.iter().map_while(|position| {
+            let message = keeper.tail.find(*position)?;
+            Some((*position, Some(Arc::clone(message))))
+        });
+        let here: Vec<_> = here.collect();
+        if here.is_empty() {
+            outbound.is_loading = true;
+            fx.loads.push(Load {
+                to: LoadFor::Session(to),
+                positions: wanted,
+            });
+            return false;
+        }
+        outbound.take_loaded(&here);
+        true
+    }
+
+    /// Messages that were asked for have come from the store.
+    pub fn loaded(&mut self, loaded: Loaded, now: Time, fx: &mut Effects) {
+        let LoadFor::Session(to) = loaded.to else {
+            return;
+        };
+        let (policy, limits) = (&self.policy, &self.limits);
+        let lost = self
+            .residents
+            .loaded(to, &loaded.messages, policy, limits, fx);
+        self.residents.counters.messages_dropped_total += lost;
+        self.pump(to.session, now, fx);
     }
 
     /// Appends bytes for a client by `write` and marks its connection dirty.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use moat_codec::Subscription;
 
 use super::delivery::lost;
+use super::publication::{Coordinator, Takers};
 use super::residents::Dealt;
 use super::subscribe::Waiting;
 use super::{PeerMessage, SessionRef, Shard, ShardId};
@@ -16,7 +17,7 @@ use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
 use crate::router::shared::{Group, Member, inner};
 use crate::session::SessionIndex;
-use crate::session::inflight::Parcel;
+use crate::session::inflight::{Content, Parcel};
 use crate::time::Time;
 
 /// What a home and an owner say to each other about one group.
@@ -56,6 +57,8 @@ pub enum ShareMessage {
         deals: u8,
         /// The member whose client does not read, if that is why.
         congested: Option<SessionRef>,
+        /// Who waits to know which durable session takes it, if somebody does.
+        coordinator: Option<Coordinator>,
     },
     /// A message for a member.
     Deal {
@@ -67,6 +70,8 @@ pub enum ShareMessage {
         message: Arc<Message>,
         /// How often it was dealt before.
         deals: u8,
+        /// Who waits to know which durable session takes it, if somebody does.
+        coordinator: Option<Coordinator>,
     },
 }
 
@@ -211,10 +216,14 @@ impl Shard {
     pub(super) fn return_all(&mut self, parcels: Vec<Parcel>, now: Time, fx: &mut Effects) {
         for parcel in parcels {
             let Some(share) = parcel.share else { continue };
+            let Content::Held(message) = parcel.content else {
+                continue;
+            };
             let what = ShareMessage::Returned {
-                message: parcel.message,
+                message,
                 deals: 1,
                 congested: None,
+                coordinator: None,
             };
             let owner = self.topology.owner(&share.filter);
             self.tell_share(owner, &share.filter, what, now, fx);
@@ -291,18 +300,30 @@ impl Shard {
                 message,
                 deals,
                 congested,
+                coordinator,
             } => {
                 if let Some(session) = congested {
                     self.with_group(filter, |group| group.congested(session));
                 }
-                self.deal_again(filter, &message, deals, now, fx);
+                self.deal_again(filter, &message, deals, coordinator, now, fx);
             }
             ShareMessage::Deal {
                 to,
                 epoch,
                 message,
                 deals,
-            } => self.dealt(from, filter, to, epoch, &message, deals, now, fx),
+                coordinator,
+            } => self.dealt(
+                from,
+                filter,
+                to,
+                epoch,
+                &message,
+                deals,
+                coordinator,
+                now,
+                fx,
+            ),
         }
     }
 
@@ -351,8 +372,12 @@ impl Shard {
     /// Deals what waits in a group, as far as its members have credit.
     fn deal_waiting(&mut self, filter: &str, now: Time, fx: &mut Effects) {
         let (mut delivery, frames, _) = self.delivery();
-        if let Some(group) = delivery.shared.find(filter) {
-            delivery.deal_waiting(group, frames, now, fx);
+        let taken = match delivery.shared.find(filter) {
+            Some(group) => delivery.deal_waiting(group, frames, now, fx),
+            None => return,
+        };
+        for (message, takers) in taken {
+            self.write_alone(message, takers, now, fx);
         }
     }
 
@@ -361,17 +386,20 @@ impl Shard {
         filter: &str,
         message: &Arc<Message>,
         deals: u8,
+        coordinator: Option<Coordinator>,
         now: Time,
         fx: &mut Effects,
     ) {
         let (mut delivery, frames, _) = self.delivery();
         let mut outgoing = Outgoing::of_message(message, frames, now);
+        delivery.residents.takers.coordinator = coordinator;
         match delivery.shared.find(filter) {
             Some(group) => {
                 delivery.deal(group, &mut outgoing, deals, fx);
             }
             None => delivery.residents.counters.messages_dropped_total += 1,
         }
+        self.tell_takers(message, now, fx);
     }
 
     /// A message for a session of this shard; it goes back if that cannot take it.
@@ -384,20 +412,25 @@ impl Shard {
         epoch: u32,
         message: &Arc<Message>,
         deals: u8,
+        coordinator: Option<Coordinator>,
         now: Time,
         fx: &mut Effects,
     ) {
         let mut outgoing = Outgoing::of_message(message, &mut self.frames, now);
+        self.residents.takers.coordinator = coordinator;
         let dealt =
             self.residents
                 .deliver_dealt(to, filter, epoch, &mut outgoing, &self.limits, fx);
         if dealt == Dealt::Taken {
+            self.tell_takers(message, now, fx);
             return;
         }
+        self.residents.takers = Takers::default();
         let what = ShareMessage::Returned {
             message: Arc::clone(message),
             deals: deals.saturating_add(1),
             congested: (dealt == Dealt::Congested).then_some(to),
+            coordinator,
         };
         self.tell_share(owner, filter, what, now, fx);
     }

@@ -5,14 +5,18 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
+use crate::store::ModelStore;
 use moat_codec::{
     Ack, Connect, Disconnect, Framed, Packet, PacketId, PacketType, Publish, QoS, ReasonCode,
     RetainHandling, Subscribe, Subscription, SubscriptionOptions, TopicFilter, TopicName,
     Unsubscribe, Version, Will, frame,
 };
+use moat_core::durable::{Batch, Load, Loaded, Position};
 use moat_core::session::enhanced::AuthenticationStep;
 use moat_core::session::{Opening, SessionIndex};
-use moat_core::shard::{AnotherIdentity, Arrival, PeerMessage, Refused, Then, Topology};
+use moat_core::shard::{
+    AnotherIdentity, Arrival, PeerMessage, Refused, Then, Topology, restore_all,
+};
 use moat_core::{ConnId, Effects, Limits, Shard, ShardId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, PolicyFormat, PolicySourceText, Snapshot};
@@ -125,6 +129,12 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// Whether shards hear of each other after every step; otherwise the test carries messages.
     pub(crate) automatic: bool,
+    /// What is durable; absent in a broker that keeps everything in memory.
+    pub(crate) store: Option<ModelStore>,
+    /// Whether what is written is durable at once; otherwise the test commits.
+    pub(crate) commits: bool,
+    /// Batches that are not durable, by shard.
+    pub(crate) pending: Vec<VecDeque<Batch>>,
     inboxes: Vec<VecDeque<(ShardId, Vec<PeerMessage>)>>,
     wires: Vec<Wire>,
 }
@@ -225,9 +235,29 @@ impl World {
             expires_at: Time::NEVER,
             events: Vec::new(),
             automatic: true,
+            store: None,
+            commits: true,
+            pending: (0..shards).map(|_| VecDeque::new()).collect(),
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
             wires: Vec::new(),
         }
+        .with_store_if_asked()
+    }
+
+    fn with_store_if_asked(mut self) -> World {
+        if std::env::var_os("MOAT_TEST_STORE").is_some() {
+            self.store = Some(ModelStore::default());
+            self.restore();
+        }
+        self
+    }
+
+    /// Gives the shards what the store has.
+    fn restore(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        let restored = store.restored();
+        restore_all(&mut self.shards, &mut self.fx, restored, self.now);
+        self.after_step();
     }
 
     // --- connecting ---
@@ -699,6 +729,41 @@ impl World {
         if self.automatic {
             self.settle();
         }
+        while self.store_step() {
+            self.collect();
+            if self.automatic {
+                self.settle();
+            }
+        }
+    }
+
+    /// Ends the turn of every shard: writes what there is to write, and brings what there is to load. Returns whether there was
+    /// something.
+    fn store_step(&mut self) -> bool {
+        let Some(store) = &mut self.store else {
+            return false;
+        };
+        let mut worked = false;
+        for at in 0..self.shards.len() {
+            let (shard, fx) = (&mut self.shards[at], &mut self.fx[at]);
+            shard.finish_turn(self.now, fx);
+            self.pending[at].extend(fx.journal.take());
+            while let (true, Some(batch)) = (self.commits, self.pending[at].front()) {
+                let ticket = batch.ticket;
+                if let Some(batch) = self.pending[at].pop_front() {
+                    store.apply(batch, self.now);
+                }
+                shard.committed(ticket, self.now, fx);
+                worked = true;
+            }
+            for Load { to, positions } in std::mem::take(&mut fx.loads) {
+                let found = |position: Position| (position, store.find(position));
+                let messages = positions.into_iter().map(found).collect();
+                shard.loaded(Loaded { to, messages }, self.now, fx);
+                worked = true;
+            }
+        }
+        worked
     }
 
     /// Carries out what needs no other shard.
