@@ -14,6 +14,7 @@ pub(super) fn encode_progress(progress: &Progress, out: &mut Output) {
     out.byte(super::VALUE_VERSION);
     out.varint(progress.next_arrival);
     out.varint(progress.done_below);
+    out.varint(progress.sent_below);
     out.count(progress.done.len());
     let mut last = progress.done_below;
     for (first, end) in &progress.done {
@@ -40,6 +41,7 @@ pub(super) fn encode_progress(progress: &Progress, out: &mut Output) {
 pub(super) fn decode_progress(value: &[u8]) -> Result<Progress, Malformed> {
     let mut input = Input::versioned(value)?;
     let (next_arrival, done_below) = (input.varint()?, input.varint()?);
+    let sent_below = input.varint()?;
     let mut last = done_below;
     let done = pairs(&mut input, |first, length| {
         let first = sum(last, first)?;
@@ -69,6 +71,7 @@ pub(super) fn decode_progress(value: &[u8]) -> Result<Progress, Malformed> {
         next_arrival,
         done_below,
         done,
+        sent_below,
         received,
         shifts,
     })

@@ -16,10 +16,7 @@ pub type Found = (Position, Option<Arc<Message>>);
 ///
 /// # Errors
 /// [`LoadError::Store`], [`LoadError::DamagedRecord`].
-pub fn read_messages(
-    store: &dyn Store,
-    positions: &[Position],
-) -> Result<Vec<Found>, LoadError> {
+pub fn read_messages(store: &dyn Store, positions: &[Position]) -> Result<Vec<Found>, LoadError> {
     let mut messages = Vec::with_capacity(positions.len());
     let mut publisher: Arc<str> = Arc::from("");
     while let Some(left) = positions

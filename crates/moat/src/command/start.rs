@@ -228,6 +228,7 @@ fn start_broker(
         mechanisms: Mechanisms::default(),
         auth: Arc::new(auth),
         events: events.clone(),
+        storage: None,
     })
     .map_err(failed)
 }

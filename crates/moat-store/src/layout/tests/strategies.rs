@@ -125,17 +125,13 @@ pub(super) fn place() -> impl Strategy<Value = Place> {
 pub(super) fn progress() -> impl Strategy<Value = Progress> {
     let number = 0..1_000_000_u64;
     let pairs = || vec((1..1000_u64, 1..1000_u64), 0..4);
-    (
-        number.clone(),
-        number,
-        pairs(),
-        vec(1..1000_u64, 0..5),
-        pairs(),
-    )
-        .prop_map(|(next_arrival, done_below, done, received, shifts)| {
+    let numbers = (number.clone(), number.clone(), number);
+    (numbers, pairs(), vec(1..1000_u64, 0..5), pairs()).prop_map(
+        |((next_arrival, done_below, sent_below), done, received, shifts)| {
             let mut progress = Progress {
                 next_arrival,
                 done_below,
+                sent_below,
                 ..Progress::default()
             };
             let mut last = done_below;
@@ -155,7 +151,8 @@ pub(super) fn progress() -> impl Strategy<Value = Progress> {
                 progress.shifts.push((from, by));
             }
             progress
-        })
+        },
+    )
 }
 
 pub(super) fn session() -> impl Strategy<Value = SessionRecord> {
