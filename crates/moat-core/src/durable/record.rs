@@ -100,6 +100,19 @@ impl Progress {
         }
     }
 
+    /// Notes that only these ordinals, sorted, are not done with; `end` is the first one that was never used.
+    pub fn note_live(&mut self, live: impl IntoIterator<Item = u64>, end: u64) {
+        let mut after = None;
+        for ordinal in live.into_iter().chain([end]) {
+            match after {
+                None => self.done_below = ordinal,
+                Some(after) if after < ordinal => self.done.push((after, ordinal)),
+                Some(_) => {}
+            }
+            after = Some(ordinal + 1);
+        }
+    }
+
     /// Whether an ordinal is done with.
     #[must_use]
     pub fn is_done(&self, ordinal: u64) -> bool {

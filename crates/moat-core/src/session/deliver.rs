@@ -41,8 +41,8 @@ pub enum Delivered {
     Dropped,
 }
 
-/// The messages `pump` sends before others have their turn.
-const PUMPED_MESSAGES_MAX: u64 = 256;
+/// Messages that are sent before others have their turn.
+pub const PUMPED_MESSAGES_MAX: u64 = 256;
 
 impl Session {
     /// Takes one message for the client. The driver flushes when the out-buffer stops being empty.
@@ -206,9 +206,10 @@ impl Session {
         true
     }
 
-    /// Sends what waits, as far as window and out-buffer allow. Returns the numbers sent and dropped.
+    /// Sends what waits, at most `messages_max`, as far as window and out-buffer allow. Returns the numbers sent and dropped.
     pub fn pump(
         &mut self,
+        messages_max: u64,
         frames: &mut FrameCache,
         limits: &Limits,
         pool: &mut BufferPool,
@@ -222,7 +223,7 @@ impl Session {
         // What has expired or is too large costs a client nothing but its place in the queue, and
         // leaves no bytes whose flush would bring the next turn.
         let durable = &mut self.durable;
-        while pumped.sent < PUMPED_MESSAGES_MAX {
+        while pumped.sent < messages_max {
             if link.out.len() >= limits.out_buffer_bytes_max
                 || !link.pump_one(outbound, durable, frames, pool, now, &mut pumped)
             {

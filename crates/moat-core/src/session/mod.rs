@@ -19,7 +19,7 @@ use std::sync::Arc;
 use moat_codec::PacketId;
 use moat_policy::{Identity, Subject};
 
-pub use deliver::{Delivered, Wish};
+pub use deliver::{Delivered, PUMPED_MESSAGES_MAX, Wish};
 pub use durable::Durable;
 pub use link::{Link, PartialPacket};
 pub use opening::Opening;

@@ -183,8 +183,8 @@ impl Shard {
             self.forget_subscription(at, &filter, now, fx);
         }
         // Only now, so that they cannot be dealt to the session that ends.
-        self.return_all(unacknowledged, now, fx);
         self.forget_durable(at, will, fx);
+        self.return_all(at, unacknowledged, now, fx);
         self.residents.remove(at);
     }
 

@@ -26,6 +26,7 @@ mod system;
 mod tail;
 mod timers;
 mod topology;
+mod transfer;
 mod unsubscribe;
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -39,7 +40,7 @@ pub use authenticate::AnotherIdentity;
 pub use connect::{Arrival, Refused};
 pub use keeper::PROGRESS_SAVE_MILLIS;
 pub use peer::{PeerMessage, SessionRef};
-pub use publication::{Coordinator, Terms};
+pub use publication::{Asked, Coordinator, Holder, Origin, Terms};
 pub use publish::{UNANSWERED_MAX, VIA_OWNER_MAX};
 pub use receive::{Pause, Received, Then};
 pub use restore::restore_all;
@@ -57,7 +58,7 @@ use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::FrameCache;
 use crate::router::{Interest, Retained, Shared, retained::RetainedLimits};
-use crate::session::{Link, Session, SessionIndex};
+use crate::session::{Link, PUMPED_MESSAGES_MAX, Session, SessionIndex};
 use crate::time::Time;
 
 /// One shard.
@@ -135,7 +136,7 @@ impl Shard {
             topology,
             limits,
             policy,
-            residents: residents::Residents::default(),
+            residents: residents::Residents::new(id),
             interest,
             retained: Retained::default(),
             shared: Shared::default(),
@@ -250,7 +251,8 @@ impl Shard {
     }
 
     fn send_owed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
-        while self.send_some(at, now, fx) {
+        let mut left = PUMPED_MESSAGES_MAX;
+        while self.send_some(at, &mut left, now, fx) {
             // What was not in memory may be now.
             if !self.recall(at, fx) {
                 return;
@@ -258,8 +260,8 @@ impl Shard {
         }
     }
 
-    /// Returns whether the next message is in the store only.
-    fn send_some(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) -> bool {
+    /// Sends at most `left` messages. Returns whether the next one is in the store only.
+    fn send_some(&mut self, at: SessionIndex, left: &mut u64, now: Time, fx: &mut Effects) -> bool {
         let residents = &mut self.residents;
         let Some(session) = residents.sessions.get_mut(at.get()) else {
             return false;
@@ -275,7 +277,14 @@ impl Shard {
             .link
             .as_ref()
             .is_some_and(|link| link.out.is_empty());
-        let pumped = session.pump(&mut self.frames, &self.limits, &mut residents.pool, now);
+        let pumped = session.pump(
+            *left,
+            &mut self.frames,
+            &self.limits,
+            &mut residents.pool,
+            now,
+        );
+        *left -= pumped.sent;
         residents.counters.messages_sent_total += pumped.sent;
         residents.counters.payload_bytes_sent_total += pumped.sent_payload_bytes;
         residents.counters.messages_dropped_total += pumped.dropped;
@@ -338,8 +347,12 @@ impl Shard {
 
     /// Messages that were asked for have come from the store.
     pub fn loaded(&mut self, loaded: Loaded, now: Time, fx: &mut Effects) {
-        let LoadFor::Session(to) = loaded.to else {
-            return;
+        let to = match loaded.to {
+            LoadFor::Session(to) => to,
+            LoadFor::Group(filter) => {
+                self.group_loaded(&filter, &loaded.messages, now, fx);
+                return;
+            }
         };
         let (policy, limits) = (&self.policy, &self.limits);
         let lost = self

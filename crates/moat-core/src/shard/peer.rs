@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::publication::{Coordinator, Publication, Terms};
+use super::publication::{Asked, Coordinator, Publication, Terms};
 use super::publish::retain_refused;
 use super::search::{Search, SearchPart};
 use super::share::ShareMessage;
 use super::{Shard, ShardId};
-use crate::durable::{Position, Taker};
+use crate::durable::{Place, Position, Taker};
 use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
 use crate::session::SessionIndex;
@@ -51,9 +51,11 @@ pub enum PeerMessage {
     Takers {
         /// The coordinator's number of the publication.
         number: u64,
+        /// What it was asked for.
+        asked: Asked,
         /// The takers.
         takers: Vec<Taker>,
-        /// Further shards that will answer.
+        /// Members of groups in other shards that it was dealt to, and who answer by themselves.
         further: u32,
     },
     /// A publication that the sending shard coordinates is durable.
@@ -101,6 +103,15 @@ pub enum PeerMessage {
         /// What there is to say.
         what: ShareMessage,
     },
+    /// An entry that a session gave back to its group is somebody else's, or nobody's.
+    Moved {
+        /// The session.
+        session: SessionRef,
+        /// The entry's place in its queue.
+        place: Place,
+        /// Its record, if nobody has it any more.
+        released: Option<Position>,
+    },
     /// The interest of this ticket has been applied.
     InterestApplied {
         /// The ticket.
@@ -140,7 +151,7 @@ impl Shard {
                 let mut outgoing = Outgoing::of_message(&message, frames, now);
                 delivery.residents.takers.coordinator = coordinator;
                 delivery.deliver(&mut outgoing, publisher, fx);
-                self.tell_takers(&message, now, fx);
+                self.tell_takers(Asked::Shard, &message, now, fx);
             }
             PeerMessage::ViaOwner {
                 message,
@@ -154,9 +165,13 @@ impl Shard {
             }
             PeerMessage::Takers {
                 number,
+                asked,
                 takers,
                 further,
-            } => self.on_takers(Some(from), number, takers, Vec::new(), further, now, fx),
+            } => {
+                let local = Vec::new();
+                self.on_takers(Some(from), number, asked, takers, local, further, now, fx);
+            }
             PeerMessage::Stored {
                 number,
                 position,
@@ -175,6 +190,11 @@ impl Shard {
                 }
             }
             PeerMessage::Share { filter, what } => self.on_share(from, &filter, what, now, fx),
+            PeerMessage::Moved {
+                session,
+                place,
+                released,
+            } => self.moved_from(session, place, released, fx),
             PeerMessage::InterestApplied { ticket } => {
                 if self.interest.confirm(ticket) {
                     self.ticket_confirmed(ticket, now, fx);
@@ -234,12 +254,14 @@ impl Shard {
                 takers: takers.list,
                 local: takers.local,
                 number: coordinator.map_or(0, |(_, number)| number),
-                awaiting: asked + takers.further,
+                awaiting: asked,
+                dealt: i64::from(takers.further),
                 remote: Vec::new(),
                 is_retained,
                 terms: terms.map(|terms| *terms).unwrap_or_default(),
                 from,
                 is_awaited: true,
+                origin: None,
             };
             self.begin_publication(publication, now, fx);
         }

@@ -17,14 +17,32 @@ use crate::session::SessionIndex;
 use crate::time::Time;
 
 /// An entry in a queue of this shard that waits for its record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Local {
     /// Whose.
-    pub session: SessionIndex,
-    /// Tells it from a later session in the same place.
-    pub generation: u32,
+    pub holder: Holder,
     /// Which entry.
     pub place: Place,
+}
+
+/// Who has an entry: a session, or a group of a shared subscription.
+#[derive(Clone, Debug)]
+pub enum Holder {
+    /// A session.
+    Session(SessionRef),
+    /// A group, by its filter, and the shard that owns it.
+    Group(ShardId, Arc<str>),
+}
+
+/// Where the entry of a message was before it was dealt.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The record.
+    pub position: Position,
+    /// The queue that had it, and its place there.
+    pub from: (QueueId, Place),
+    /// Who has to hear what became of it.
+    pub holder: Holder,
 }
 
 /// Who coordinates a publication, and its number there.
@@ -41,6 +59,8 @@ pub(super) struct Takers {
     pub(super) local: Vec<Local>,
     /// Shards that a group has dealt the message to, and who answer by themselves.
     pub(super) further: u32,
+    /// Where the message was, if it is in the store already.
+    pub(super) origin: Option<Box<Origin>>,
 }
 
 /// What a publication changes besides queues.
@@ -69,8 +89,11 @@ pub(super) struct Publication {
     pub(super) local: Vec<Local>,
     /// Its number here, for other shards.
     pub(super) number: u64,
-    /// Answers that have yet to come.
+    /// Shards that were asked and have yet to answer.
     pub(super) awaiting: u32,
+    /// Members of groups that it was dealt to in other shards, less those who have answered. It may be below 0 while the answer of the
+    /// one who dealt is under way.
+    pub(super) dealt: i64,
     /// Shards with takers.
     pub(super) remote: Vec<ShardId>,
     /// Whether the message is to be kept for its topic.
@@ -80,6 +103,24 @@ pub(super) struct Publication {
     pub(super) from: SessionRef,
     /// Whether its publisher waits already, since other shards were asked.
     pub(super) is_awaited: bool,
+    /// Where it was, if it was in the store before.
+    pub(super) origin: Option<Box<Origin>>,
+}
+
+impl Publication {
+    /// Whether everybody has answered.
+    fn is_complete(&self) -> bool {
+        self.awaiting == 0 && self.dealt == 0
+    }
+}
+
+/// What a shard has been asked to answer for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// All that it has to deliver.
+    Shard,
+    /// A message that a group has dealt. Exactly one answer comes for it, from whoever has it in the end.
+    Deal,
 }
 
 impl Shard {
@@ -91,7 +132,7 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> bool {
-        if publication.awaiting == 0 {
+        if publication.is_complete() {
             return self.write_publication(publication, now, fx);
         }
         publication.is_awaited = true;
@@ -113,7 +154,17 @@ impl Shard {
         let message = &publication.message;
         let mut position = None;
         let mut is_written = false;
-        if !publication.takers.is_empty() {
+        if let Some(origin) = &publication.origin
+            && let Some(to) = publication.takers.pop()
+        {
+            position = Some(origin.position);
+            is_written = true;
+            fx.journal.push(Write::Deal {
+                position: origin.position,
+                from: origin.from,
+                to,
+            });
+        } else if !publication.takers.is_empty() {
             let at = keeper.next_position(self.id);
             position = Some(at);
             is_written = true;
@@ -152,11 +203,14 @@ impl Shard {
     /// A publication is durable, or nothing of it has to be.
     pub(super) fn published(
         &mut self,
-        publication: Publication,
+        mut publication: Publication,
         position: Option<Position>,
         now: Time,
         fx: &mut Effects,
     ) {
+        if let Some(origin) = publication.origin.take() {
+            self.tell_moved(*origin, false, fx);
+        }
         if let Some(position) = position {
             let number = publication.number;
             for shard in &publication.remote {
@@ -194,29 +248,56 @@ impl Shard {
         fx: &mut Effects,
     ) {
         for entry in local {
-            let same = self.residents.same(entry.session, entry.generation);
-            let is_there = same.is_some_and(|s| s.entry_committed(entry.place, position));
+            let is_there = match &entry.holder {
+                Holder::Session(to) => {
+                    self.session_entry_committed(*to, entry.place, position, message, now, fx)
+                }
+                Holder::Group(_, filter) => {
+                    self.group_entry_committed(filter, entry.place, position, now, fx)
+                }
+            };
             if !is_there {
                 // The queue gave it up, or is no more.
                 fx.journal.push(Write::Release(position));
-                continue;
-            }
-            self.pump(entry.session, now, fx);
-            let session = self.residents.sessions.get_mut(entry.session.get());
-            let outbound = session.and_then(|session| session.outbound.as_deref_mut());
-            if let Some(parcel) = outbound.and_then(|outbound| outbound.waiting(entry.place)) {
-                // Not sent at once: it is left to the store, and for a while to the memory all queues share.
-                parcel.content.let_go();
-                if let Some(keeper) = &mut self.keeper {
-                    keeper.tail.keep(position, message);
-                }
             }
         }
     }
 
+    fn session_entry_committed(
+        &mut self,
+        to: SessionRef,
+        place: Place,
+        position: Position,
+        message: &Arc<Message>,
+        now: Time,
+        fx: &mut Effects,
+    ) -> bool {
+        let same = self.residents.same(to.session, to.generation);
+        if !same.is_some_and(|session| session.entry_committed(place, position)) {
+            return false;
+        }
+        self.pump(to.session, now, fx);
+        let session = self.residents.sessions.get_mut(to.session.get());
+        let outbound = session.and_then(|session| session.outbound.as_deref_mut());
+        if let Some(parcel) = outbound.and_then(|outbound| outbound.waiting(place)) {
+            // Not sent at once: it is left to the store, and for a while to the memory all queues share.
+            parcel.content.let_go();
+            if let Some(keeper) = &mut self.keeper {
+                keeper.tail.keep(position, message);
+            }
+        }
+        true
+    }
+
     /// A delivery that this shard does not coordinate is over: its coordinator is told who takes it. Without one, this shard writes the
     /// message for its own takers.
-    pub(super) fn tell_takers(&mut self, message: &Arc<Message>, now: Time, fx: &mut Effects) {
+    pub(super) fn tell_takers(
+        &mut self,
+        asked: Asked,
+        message: &Arc<Message>,
+        now: Time,
+        fx: &mut Effects,
+    ) {
         let takers = std::mem::take(&mut self.residents.takers);
         let Some((coordinator, number)) = takers.coordinator else {
             self.write_alone(Arc::clone(message), takers, now, fx);
@@ -228,8 +309,12 @@ impl Shard {
             further,
             ..
         } = takers;
+        if asked == Asked::Deal && further > 0 {
+            // It was dealt on: the next member answers.
+            return;
+        }
         if coordinator == self.id {
-            self.on_takers(None, number, list, local, further, now, fx);
+            self.on_takers(None, number, asked, list, local, further, now, fx);
             return;
         }
         if let (Some(keeper), false) = (&mut self.keeper, local.is_empty()) {
@@ -239,6 +324,7 @@ impl Shard {
         let takers = list;
         let answer = PeerMessage::Takers {
             number,
+            asked,
             takers,
             further,
         };
@@ -251,6 +337,7 @@ impl Shard {
         &mut self,
         from: Option<ShardId>,
         number: u64,
+        asked: Asked,
         takers: Vec<Taker>,
         local: Vec<Local>,
         further: u32,
@@ -263,13 +350,17 @@ impl Shard {
         let Some(publication) = keeper.publications.get_mut(&number) else {
             return;
         };
-        publication.awaiting = publication.awaiting + further - 1;
+        match asked {
+            Asked::Shard => publication.awaiting -= 1,
+            Asked::Deal => publication.dealt -= 1,
+        }
+        publication.dealt += i64::from(further);
         if let (Some(shard), false) = (from, takers.is_empty()) {
             publication.remote.push(shard);
         }
         publication.takers.extend(takers);
         publication.local.extend(local);
-        if publication.awaiting == 0
+        if publication.is_complete()
             && let Some(publication) = keeper.publications.remove(&number)
         {
             self.write_publication(publication, now, fx);
@@ -300,15 +391,32 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) {
-        if takers.list.is_empty() {
+        let Takers {
+            list,
+            local,
+            further,
+            origin,
+            ..
+        } = takers;
+        if further > 0 {
+            // It went on to another shard, with its origin.
+            return;
+        }
+        if list.is_empty() {
+            if let Some(origin) = origin {
+                // It was taken by somebody who keeps nothing, or lost.
+                self.tell_moved(*origin, true, fx);
+            }
             return;
         }
         let publication = Publication {
             message,
-            takers: takers.list,
-            local: takers.local,
+            takers: list,
+            local,
+            origin,
             number: 0,
             awaiting: 0,
+            dealt: 0,
             remote: Vec::new(),
             is_retained: false,
             terms: Terms::default(),

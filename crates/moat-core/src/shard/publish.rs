@@ -475,10 +475,11 @@ impl Shard {
         }
         delivery.residents.takers.coordinator = coordinator;
         let here = delivery.deliver(&mut outgoing, Some(at), fx);
-        let mut takers = std::mem::take(&mut delivery.residents.takers);
+        let takers = std::mem::take(&mut delivery.residents.takers);
+        let mut asked = 0;
         for shard in wanting.iter() {
             let coordinator = coordinator.filter(|_| durable_shards.contains(shard));
-            takers.further += u32::from(coordinator.is_some());
+            asked += u32::from(coordinator.is_some());
             fx.tell(
                 shard,
                 PeerMessage::Deliver {
@@ -497,6 +498,7 @@ impl Shard {
         let is_stored = is_retained
             || !takers.list.is_empty()
             || takers.further > 0
+            || asked > 0
             || terms.inbound.is_some()
             || terms.will_of.is_some();
         let message = is_stored.then(|| outgoing.shared());
@@ -508,12 +510,14 @@ impl Shard {
             takers: takers.list,
             local: takers.local,
             number: coordinator.map_or(0, |(_, number)| number),
-            awaiting: takers.further,
+            awaiting: asked,
+            dealt: i64::from(takers.further),
             remote: Vec::new(),
             is_retained,
             terms,
             from,
             is_awaited: false,
+            origin: None,
         };
         Ok(match self.begin_publication(publication, now, fx) {
             true => Routed::Later(reason),

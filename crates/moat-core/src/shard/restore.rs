@@ -27,9 +27,17 @@ pub fn restore_all(shards: &mut [Shard], effects: &mut [Effects], restored: Rest
         let at = home.index();
         shards[at].restore_session(session, restored.alive_at, now, &mut effects[at]);
     }
+    for group in restored.groups {
+        let at = topology.owner(&group.filter).index();
+        shards[at].restore_group(group, &mut effects[at]);
+    }
     for message in restored.retained {
         let at = topology.owner(message.topic()).index();
         shards[at].restore_retained(&message, now, &mut effects[at]);
+    }
+    exchange(shards, effects, &topology, now);
+    for (shard, fx) in shards.iter_mut().zip(effects.iter_mut()) {
+        shard.end_empty_groups(fx);
     }
     exchange(shards, effects, &topology, now);
 }
@@ -114,6 +122,10 @@ impl Shard {
         for (filter, options, id) in subscriptions {
             session.subscriptions.insert(&filter);
             if is_shared(&filter) {
+                let owner = self.topology.owner(&filter);
+                let shares = session.shares.get_or_insert_default();
+                let member = shares.enter(&filter, owner);
+                (member.options, member.id) = (options, id);
                 continue;
             }
             let subscriber = Subscriber::new(at, options, id, false);
@@ -125,6 +137,8 @@ impl Shard {
             let _ticket = self.announce(&filter, false, fx);
         }
         self.arm(at);
+        self.join_all(at, now, fx);
+        self.away(at, now, fx);
         // By the policy in force now: it may have changed meanwhile.
         self.re_judge(at, now, fx);
     }
