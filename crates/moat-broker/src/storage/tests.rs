@@ -54,7 +54,11 @@ impl Store for Moody {
     ) -> Result<Vec<moat_store::Position>, StoreError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let stalled = self.is_stalled.lock().unwrap();
-        drop(self.stalled.wait_while(stalled, |stalled| *stalled).unwrap());
+        drop(
+            self.stalled
+                .wait_while(stalled, |stalled| *stalled)
+                .unwrap(),
+        );
         if let Some(error) = self.moods.lock().unwrap().pop_front() {
             return Err(error);
         }
@@ -336,7 +340,14 @@ fn a_commit_takes_no_more_than_its_bytes() {
     }
     rig.store.stall(false);
     while rig.ticket(0) < 5 {}
-    assert!(rig.store.commits.lock().unwrap().iter().all(|count| *count <= 4));
+    assert!(
+        rig.store
+            .commits
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|count| *count <= 4)
+    );
     rig.storage.stop().unwrap();
 }
 
@@ -374,7 +385,8 @@ fn nothing_is_said_while_the_disk_is_full_and_all_of_it_when_there_is_room() {
     store.stall(true);
     let rig = rig(store);
     rig.openings.lock().unwrap().push_back(StoreError::DiskFull);
-    rig.storage.submit(shard(0), batch(1, vec![append(position(0, 1), b"x")]));
+    rig.storage
+        .submit(shard(0), batch(1, vec![append(position(0, 1), b"x")]));
     rig.store.stall(false);
     assert!(matches!(rig.event(), Event::StoreFull { .. }));
     assert_eq!(rig.storage.state(shard(1)), StoreState::Full);
@@ -414,10 +426,9 @@ fn a_store_that_cannot_be_opened_again_has_failed() {
     *store.moods.lock().unwrap() = [StoreError::DiskFull].into();
     store.stall(true);
     let rig = rig(store);
-    rig.openings
-        .lock()
-        .unwrap()
-        .push_back(StoreError::Broken { cause: "gone".to_owned() });
+    rig.openings.lock().unwrap().push_back(StoreError::Broken {
+        cause: "gone".to_owned(),
+    });
     rig.storage.submit(shard(0), retain(1, b"a"));
     rig.store.stall(false);
     assert!(matches!(rig.event(), Event::StoreFull { .. }));
@@ -447,12 +458,24 @@ fn a_store_over_its_limit_is_full_until_it_is_not() {
     let rig = rig(Moody::default());
     rig.store.size.store(1001, Ordering::SeqCst);
     rig.storage.submit(shard(0), retain(1, b"a"));
-    assert_eq!(rig.event(), Event::StoreOverLimit { bytes: 1001, limit: 1000 });
+    assert_eq!(
+        rig.event(),
+        Event::StoreOverLimit {
+            bytes: 1001,
+            limit: 1000
+        }
+    );
     assert_eq!(rig.storage.state(shard(0)), StoreState::Full);
     assert!(rig.storage.report().is_over_limit && !rig.storage.report().is_full);
     rig.store.size.store(1000, Ordering::SeqCst);
     rig.storage.submit(shard(0), retain(2, b"a"));
-    assert_eq!(rig.event(), Event::StoreWithinLimit { bytes: 1000, limit: 1000 });
+    assert_eq!(
+        rig.event(),
+        Event::StoreWithinLimit {
+            bytes: 1000,
+            limit: 1000
+        }
+    );
     assert_eq!(rig.storage.state(shard(0)), StoreState::Ready);
     rig.storage.stop().unwrap();
 }
@@ -483,9 +506,22 @@ fn loads_bring_messages_in_the_order_asked_and_tell_what_is_missing() {
             (asked[2], Some(&b"one"[..]))
         ]
     );
-    assert_eq!(rig.event(), Event::StoreMessageMissing { part: 0, sequence: 7 });
+    assert_eq!(
+        rig.event(),
+        Event::StoreMessageMissing {
+            part: 0,
+            sequence: 7
+        }
+    );
     let report = rig.storage.report();
-    assert_eq!((report.loaded_total, report.missing_total, report.records_total), (3, 1, 2));
+    assert_eq!(
+        (
+            report.loaded_total,
+            report.missing_total,
+            report.records_total
+        ),
+        (3, 1, 2)
+    );
     rig.storage.stop().unwrap();
 }
 
@@ -500,7 +536,10 @@ fn loads_without_room_come_back_to_the_shard() {
             break;
         }
     }
-    assert_eq!(refused.map(|load| load.to), Some(LoadFor::Group("g".into())));
+    assert_eq!(
+        refused.map(|load| load.to),
+        Some(LoadFor::Group("g".into()))
+    );
     drop(rig.inboxes);
     rig.storage.stop().unwrap();
 }
@@ -514,7 +553,10 @@ fn what_was_handed_in_before_the_end_is_committed() {
     rig.storage.stop().unwrap();
     let writes: usize = rig.store.commits.lock().unwrap().iter().sum();
     assert!(writes > 100);
-    let page = rig.store.store.scan("retained", b"", None, 10, SystemTime::UNIX_EPOCH);
+    let page = rig
+        .store
+        .store
+        .scan("retained", b"", None, 10, SystemTime::UNIX_EPOCH);
     let entries: Vec<Entry> = page.unwrap().entries;
     assert_eq!(entries.len(), 1);
 }

@@ -217,7 +217,7 @@ fn start_broker(
     Broker::start(Setup {
         shards: config.shards.count().get().into(),
         listeners: bound,
-        limits: limits::core(limits),
+        limits: limits::core(limits, &config.store),
         admission: limits::admission(limits),
         connect_timeout_secs: limits.connect_timeout_secs.get().into(),
         stop_timeout_secs: limits.stop_timeout_secs.get().into(),
