@@ -90,7 +90,7 @@ pub struct Entry {
 }
 
 /// A piece of a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanPage {
     /// The entries, in byte order of their keys.
     pub entries: Vec<Entry>,

@@ -126,9 +126,12 @@ pub enum StoreError {
 }
 
 /// Why a watch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WatchError {
     /// Events were not taken in time and are lost.
     #[error("the watch fell behind and lost events: open a new one with a snapshot")]
     Lagged,
+    /// Its snapshot could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

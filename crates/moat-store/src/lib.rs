@@ -11,11 +11,13 @@
 mod bucket;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod disk;
 mod error;
 pub mod layout;
 mod log;
 mod memory;
 mod store;
+mod watch;
 mod write;
 
 pub use bucket::{
@@ -29,6 +31,7 @@ pub use log::{
     Position, READ_BYTES_MAX, READ_EXACT_MAX, READ_EXAMINED_MAX, READ_RECORDS_MAX,
     RECORD_BYTES_MAX, Record, Sequence, Want, check_batch, check_positions,
 };
-pub use memory::{BUCKETS_MAX, MemoryLimits, MemoryStore, WATCHES_MAX};
+pub use memory::{BUCKETS_MAX, MemoryLimits, MemoryStore};
 pub use store::{Store, Watch};
+pub use watch::WATCHES_MAX;
 pub use write::{COMMIT_BYTES_MAX, COMMIT_WRITES_MAX, Write, check_commit};

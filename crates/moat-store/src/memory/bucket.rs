@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::watch::Queue;
-use super::{BUCKETS_MAX, WATCHES_MAX};
+use super::BUCKETS_MAX;
 use crate::bucket::{EXPIRE_KEYS_MAX, SCAN_BYTES_MAX, SCAN_KEYS_MAX};
+use crate::watch::{Queue, WATCHES_MAX};
 use crate::{Entry, Event, Expect, Revision, ScanPage, StoreError, Versioned, Write};
 
 type Bucket = BTreeMap<Bytes, Versioned>;

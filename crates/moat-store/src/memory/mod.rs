@@ -6,16 +6,15 @@ mod bucket;
 mod log;
 #[cfg(test)]
 mod tests;
-mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use self::bucket::Buckets;
 use self::log::Log;
-use self::watch::MemoryWatch;
+use crate::watch::{Queue, QueueWatch, Source, locked};
 use crate::{
     Expect, Extent, Page, Part, Position, Record, Revision, ScanPage, Sequence, Store, StoreError,
     Versioned, Want, Watch, WatchFrom, Write, check_batch, check_bucket, check_commit, check_key,
@@ -24,8 +23,6 @@ use crate::{
 
 /// Most buckets of a memory store.
 pub const BUCKETS_MAX: usize = 64;
-/// Most watches of a memory store.
-pub const WATCHES_MAX: usize = 1024;
 
 /// How much a memory store may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,13 +189,10 @@ impl Store for MemoryStore {
     ) -> Result<Box<dyn Watch>, StoreError> {
         check_bucket(bucket)?;
         check_key(prefix)?;
-        Ok(Box::new(MemoryWatch::open(
-            &self.buckets,
-            bucket,
-            prefix,
-            from,
-            now,
-        )?))
+        let queue = Queue::new(bucket, prefix);
+        let until = locked(&self.buckets).add_watch(Arc::clone(&queue))?;
+        let source = Arc::clone(&self.buckets) as Arc<dyn Source>;
+        Ok(Box::new(QueueWatch::new(source, queue, until, from, now)))
     }
 
     fn expire(&self, now: SystemTime) -> Result<usize, StoreError> {
@@ -206,7 +200,18 @@ impl Store for MemoryStore {
     }
 }
 
-/// No code that can panic runs under these locks, so a poisoned one is still whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Source for Mutex<Buckets> {
+    fn page(
+        &self,
+        queue: &Queue,
+        after: Option<&[u8]>,
+        max: usize,
+        now: SystemTime,
+    ) -> Result<ScanPage, StoreError> {
+        Ok(locked(self).scan(&queue.bucket, &queue.prefix, after, max, now))
+    }
+
+    fn leave(&self, queue: &Arc<Queue>) {
+        locked(self).remove_watch(queue);
+    }
 }

@@ -2,7 +2,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::{BUCKETS_MAX, MemoryLimits, MemoryStore, WATCHES_MAX};
+use super::{BUCKETS_MAX, MemoryLimits, MemoryStore};
+use crate::WATCHES_MAX;
 use crate::{
     BATCH_RECORDS_MAX, DEDUP_IDS_KEPT, Expect, Part, READ_EXAMINED_MAX, Record, Sequence, Store,
     StoreError, Want, WatchFrom, conformance,
