@@ -442,6 +442,10 @@ impl Link {
     }
 
     /// Sends one entry of the window again [MQTT-4.4.0-1], with DUP set [MQTT-3.3.1-1].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a session and of its shard, borrowed apart"
+    )]
     fn resend(
         &mut self,
         entry: Option<(PacketId, Pending)>,

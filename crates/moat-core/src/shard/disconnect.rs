@@ -127,6 +127,10 @@ impl Shard {
         if session.will.is_none() {
             fx.journal.push(Write::DeleteWill(durable.queue));
         }
+        if session.outbound.is_some() {
+            // What was sent has to be known as well.
+            self.residents.note_unsaved(at);
+        }
         self.residents.save_progress(at, fx);
     }
 

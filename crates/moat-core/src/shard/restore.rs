@@ -22,14 +22,15 @@ pub fn restore_all(shards: &mut [Shard], effects: &mut [Effects], restored: Rest
     for (shard, fx) in shards.iter_mut().zip(effects.iter_mut()) {
         shard.keep(&restored, fx);
     }
+    // Groups before their members, who would make new ones.
+    for group in restored.groups {
+        let at = topology.owner(&group.filter).index();
+        shards[at].restore_group(group, &mut effects[at]);
+    }
     for session in restored.sessions {
         let home = topology.home(&session.record.identity.name, &session.record.client_id);
         let at = home.index();
         shards[at].restore_session(session, restored.alive_at, now, &mut effects[at]);
-    }
-    for group in restored.groups {
-        let at = topology.owner(&group.filter).index();
-        shards[at].restore_group(group, &mut effects[at]);
     }
     for message in restored.retained {
         let at = topology.owner(message.topic()).index();
@@ -87,11 +88,12 @@ impl Shard {
             queue,
             record,
             subscriptions,
-            progress,
+            mut progress,
             inbound,
             will,
             entries,
         } = restored;
+        progress.note_arrivals(&entries);
         let at = self
             .residents
             .create(Arc::clone(&record.identity), record.client_id.clone());

@@ -222,7 +222,8 @@ impl Shard {
     }
 
     /// A group that waited for members when the last broker ended. Its members come with their sessions.
-    pub(super) fn restore_group(&mut self, restored: RestoredGroup, fx: &mut Effects) {
+    pub(super) fn restore_group(&mut self, mut restored: RestoredGroup, fx: &mut Effects) {
+        restored.progress.note_arrivals(&restored.entries);
         let filter = &restored.filter;
         let is_new = self.shared.find(filter).is_none();
         let Some(group) = self.shared.restored(filter) else {

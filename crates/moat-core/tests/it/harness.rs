@@ -129,6 +129,7 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// Whether shards hear of each other after every step; otherwise the test carries messages.
     pub(crate) automatic: bool,
+    policy: Arc<Snapshot>,
     /// What is durable; absent in a broker that keeps everything in memory.
     pub(crate) store: Option<ModelStore>,
     /// Whether what is written is durable at once; otherwise the test commits.
@@ -224,6 +225,38 @@ impl World {
         World::with(1, limits, Arc::new(Snapshot::allow_all()))
     }
 
+    /// A broker with a store, and what ended it the last time is forgotten.
+    pub(crate) fn durable(shards: usize, limits: Limits) -> World {
+        let mut world = World::with(shards, limits, Arc::new(Snapshot::allow_all()));
+        if world.store.is_none() {
+            world.store = Some(ModelStore::default());
+            world.restore();
+        }
+        world
+    }
+
+    /// The broker is gone without a word, with everything that was not durable, and another one of `shards` shards starts `secs` later.
+    pub(crate) fn crash(&mut self, shards: usize, secs: u64) {
+        let limits = self.shards[0].limits().clone();
+        let policy = Arc::clone(&self.policy);
+        self.now = self.now.plus_secs(secs);
+        self.topology = Topology::new(shards);
+        let topology = &self.topology;
+        let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
+        self.shards = topology.shards().map(shard).collect();
+        self.fx = (0..shards).map(|_| Effects::new(shards)).collect();
+        self.pending = (0..shards).map(|_| VecDeque::new()).collect();
+        self.inboxes = (0..shards).map(|_| VecDeque::new()).collect();
+        for wire in &mut self.wires {
+            wire.closed = true;
+        }
+        self.restore();
+        for shard in &mut self.shards {
+            shard.tick(self.now, &mut self.fx[shard.id().index()]);
+        }
+        self.after_step();
+    }
+
     pub(crate) fn with(shards: usize, limits: Limits, policy: Arc<Snapshot>) -> World {
         let topology = Topology::new(shards);
         let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
@@ -235,6 +268,7 @@ impl World {
             expires_at: Time::NEVER,
             events: Vec::new(),
             automatic: true,
+            policy,
             store: None,
             commits: true,
             pending: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -552,6 +586,9 @@ impl World {
         let Some(link) = shard.link(client.at).filter(|l| l.conn == client.conn) else {
             return false;
         };
+        if link.is_unannounced {
+            return false;
+        }
         let out = std::mem::take(&mut link.out);
         if out.is_empty() {
             return false;
@@ -735,6 +772,11 @@ impl World {
                 self.settle();
             }
         }
+    }
+
+    /// Lets the store do what waits for it.
+    pub(crate) fn settle_store(&mut self) {
+        self.after_step();
     }
 
     /// Ends the turn of every shard: writes what there is to write, and brings what there is to load. Returns whether there was

@@ -73,10 +73,8 @@ impl ModelStore {
             }
             Write::Deal { position, from, to } => {
                 let record = self.records.get_mut(&position).expect("dealt from nowhere");
-                let taker = record
-                    .takers
-                    .iter_mut()
-                    .find(|taker| (taker.queue, taker.place) == from);
+                let is_it = |taker: &&mut Taker| (taker.queue, taker.place) == from;
+                let taker = record.takers.iter_mut().find(is_it);
                 *taker.expect("dealt from nobody") = to;
             }
             Write::PutSession(queue, record) => {
