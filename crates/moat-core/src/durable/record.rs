@@ -44,7 +44,7 @@ pub struct Taker {
 }
 
 /// How an entry of a queue is told from the others.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Place {
     /// As the n-th message that came for the queue; its ordinal follows from [`Progress::shifts`].
     Arrival(u64),
