@@ -356,7 +356,9 @@ fn check_session(session: &crate::session::Session, version: Version, limits: &L
     assert!(outbound.resent <= outbound.inflight.span());
     // Whoever has room for more gets it at once.
     let idle = link.out.is_empty() && link.send_quota > 0;
-    let room = outbound.inflight.has_room(link.receive_maximum);
+    let room = outbound
+        .inflight
+        .has_room(outbound.inflight.next_ordinal(), link.receive_maximum);
     assert!(
         !(idle && room) || outbound.is_drained(),
         "something waits and nothing will send it"

@@ -2,6 +2,7 @@
 
 use moat_events::Event;
 
+use crate::durable::{Journal, Load};
 use crate::session::enhanced::AuthenticationStep;
 use crate::shard::{PeerMessage, ShardId};
 
@@ -48,6 +49,10 @@ pub struct Effects {
     pub authentications: Vec<AuthenticationStep>,
     /// What happened, for the log.
     pub events: Vec<Event>,
+    /// What has to be made durable.
+    pub journal: Journal,
+    /// Messages wanted back from the store.
+    pub loads: Vec<Load>,
     /// One outbox per shard; the shard's own stays empty.
     pub peers: Vec<PeerOutbox>,
 }

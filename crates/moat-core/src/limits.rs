@@ -11,6 +11,10 @@ pub struct Limits {
     pub queued_messages_max: usize,
     /// Bytes of the messages waiting for one session.
     pub queued_bytes_max: usize,
+    /// Which message goes when that is full.
+    pub queue_full: QueueFull,
+    /// Bytes of messages in the store that are kept in memory as well, the latest ones.
+    pub log_memory_bytes_max: usize,
     /// Subscriptions of one session.
     pub subscriptions_per_session_max: usize,
     /// Publishes per second of one connection, 0 for no limit.
@@ -41,6 +45,16 @@ pub struct Limits {
     pub peer_outbox_messages_max: usize,
 }
 
+/// Which message a full queue gives up. Those of QoS 0 go first in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum QueueFull {
+    /// The one that has just come.
+    #[default]
+    DropNewest,
+    /// The oldest one that is not under way.
+    DropOldest,
+}
+
 /// Bytes of answers that may wait for a client besides its messages.
 pub const UNSENT_ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -69,6 +83,8 @@ impl Default for Limits {
             inflight_messages_max: 20,
             queued_messages_max: 1000,
             queued_bytes_max: 16 << 20,
+            queue_full: QueueFull::DropNewest,
+            log_memory_bytes_max: 64 << 20,
             subscriptions_per_session_max: 100,
             publishes_per_sec_max: 100,
             publish_burst_max: 1000,

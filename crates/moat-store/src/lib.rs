@@ -13,6 +13,7 @@ mod bucket;
 pub mod conformance;
 pub mod disk;
 mod error;
+pub mod layout;
 mod log;
 mod memory;
 mod store;

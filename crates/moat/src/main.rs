@@ -6,6 +6,7 @@
 //! - `cli`: the command line. `command`: one file for each command. `output`, `exit`, `banner`: what people see.
 //! - `config_file`, `limits`, `tls_files`, `policy_files`: from the configuration to what the other crates take.
 //! - `data_folder`, `first_start`, `ground`: the folder everything is in, and how it comes to be.
+//! - `store`: what outlives the process, opened and loaded.
 //! - `material`: what the broker serves with, read from files.
 //! - `account`, `privileges`: who the process is, and what it gives up.
 //! - `service`: the service plane of a running broker: signals, reload, admin socket.
@@ -31,6 +32,7 @@ mod output;
 mod policy_files;
 mod privileges;
 mod service;
+mod store;
 mod tls_files;
 
 use std::process::ExitCode;

@@ -14,12 +14,16 @@
 //! whose entries are all done is dropped.
 
 mod journal;
+mod load;
 mod record;
 mod restored;
+mod state;
 
 pub use journal::{Batch, Journal, Write};
+pub use load::{LOAD_MESSAGES_MAX, Load, LoadFor, Loaded};
 pub use record::{Place, Progress, QueueId, SessionRecord, Taker};
 pub use restored::{Restored, RestoredEntry, RestoredGroup, RestoredSession};
+pub use state::StoreState;
 
 /// Where a record of the log is: the part it is in, which is the shard that wrote it, and its number there, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -44,7 +44,7 @@ pub struct Taker {
 }
 
 /// How an entry of a queue is told from the others.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Place {
     /// As the n-th message that came for the queue; its ordinal follows from [`Progress::shifts`].
     Arrival(u64),
@@ -72,8 +72,10 @@ pub struct Progress {
     pub next_arrival: u64,
     /// Every ordinal below this one is done with.
     pub done_below: u64,
-    /// Ordinals above it that are done with, sorted.
-    pub done: Vec<u64>,
+    /// Ranges of ordinals above it that are done with, each from its first up to and without its end; sorted and apart.
+    pub done: Vec<(u64, u64)>,
+    /// Every ordinal from this one on was never sent, if the session was offline when this was written.
+    pub sent_below: u64,
     /// Ordinals of QoS 2 messages that the client has and has not completed, sorted: PUBREL is due for them.
     pub received: Vec<u64>,
     /// From the arrival on, entries have an ordinal this much above it; sorted, each with the whole distance.
@@ -98,9 +100,24 @@ impl Progress {
         }
     }
 
+    /// Notes that only these ordinals, sorted, are not done with; `end` is the first one that was never used.
+    pub fn note_live(&mut self, live: impl IntoIterator<Item = u64>, end: u64) {
+        let mut after = None;
+        for ordinal in live.into_iter().chain([end]) {
+            match after {
+                None => self.done_below = ordinal,
+                Some(after) if after < ordinal => self.done.push((after, ordinal)),
+                Some(_) => {}
+            }
+            after = Some(ordinal + 1);
+        }
+    }
+
     /// Whether an ordinal is done with.
     #[must_use]
     pub fn is_done(&self, ordinal: u64) -> bool {
-        ordinal < self.done_below || self.done.binary_search(&ordinal).is_ok()
+        let after = self.done.partition_point(|(first, _)| *first <= ordinal);
+        let within = |at: usize| ordinal < self.done[at].1;
+        ordinal < self.done_below || after.checked_sub(1).is_some_and(within)
     }
 }

@@ -203,17 +203,18 @@ impl Retained {
         self.search(filter, None, self.kept_total, now, bounds, found);
     }
 
-    /// Forgets expired messages; meant to run now and then, off the hot path.
-    pub fn sweep(&mut self, now: Time) {
+    /// Forgets expired messages and returns them; meant to run now and then, off the hot path.
+    pub fn sweep(&mut self, now: Time) -> Vec<Arc<Message>> {
         let mut expired = Vec::new();
         visit_all(&self.root, &mut |message| {
             if message.is_expired(now) {
                 expired.push(Arc::clone(message));
             }
         });
-        for message in expired {
+        for message in &expired {
             self.remove(message.topic());
         }
+        expired
     }
 
     fn count(&mut self, message: &Message) {

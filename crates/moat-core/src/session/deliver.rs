@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use moat_codec::{Ack, PacketId, PacketType, QoS, TopicAlias};
 
-use super::inflight::{Parcel, Pending, SubscriptionIdList};
+use super::durable::Durable;
+use super::inflight::{Content, Entry, Parcel, Pending, SubscriptionIdList};
+use super::outbound::Queued;
 use super::{Link, Outbound, Session, Share};
 use crate::buffer_pool::BufferPool;
+use crate::durable::{Place, Position, Taker};
 use crate::limits::Limits;
 use crate::message::{FrameCache, Outgoing, Receiver};
 use crate::{Message, Time};
@@ -32,12 +35,14 @@ pub enum Delivered {
     Sent,
     /// Kept until the client can take it.
     Queued,
+    /// Kept in a durable session until it is durable, and the client can take it.
+    Awaiting(Place),
     /// Neither: a slow or absent QoS 0 reader, a full queue, a packet too large for the client.
     Dropped,
 }
 
-/// The messages `pump` sends before others have their turn.
-const PUMPED_MESSAGES_MAX: u64 = 256;
+/// Messages that are sent before others have their turn.
+pub const PUMPED_MESSAGES_MAX: u64 = 256;
 
 impl Session {
     /// Takes one message for the client. The driver flushes when the out-buffer stops being empty.
@@ -47,12 +52,16 @@ impl Session {
         wish: Wish<'_>,
         limits: &Limits,
         pool: &mut BufferPool,
+        given_up: &mut Vec<Parcel>,
     ) -> Delivered {
+        if self.durable.is_some() && wish.qos != QoS::AtMostOnce {
+            return self.keep_durable(message, wish, limits, given_up);
+        }
         let Some(link) = self.link.as_deref_mut() else {
             return if wish.qos == QoS::AtMostOnce {
                 Delivered::Dropped
             } else {
-                self.keep(message, wish, limits)
+                self.keep(message, wish, limits, given_up)
             };
         };
         let first = self
@@ -64,44 +73,143 @@ impl Session {
             return match (first, room) {
                 (true, true) => link.send_unacknowledged(message, wish, pool),
                 (true, false) => Delivered::Dropped,
-                (false, _) => self.keep(message, wish, limits),
+                (false, _) => self.keep(message, wish, limits, given_up),
             };
         }
-        let window = self
-            .outbound
-            .as_ref()
-            .is_none_or(|o| o.inflight.has_room(link.receive_maximum));
+        let window = self.outbound.as_ref().is_none_or(|o| {
+            o.inflight
+                .has_room(o.inflight.next_ordinal(), link.receive_maximum)
+        });
         if first && room && window && link.send_quota > 0 {
             let parcel = parcel(message, wish);
             let outbound = self.outbound.get_or_insert_default();
-            return link.send_acknowledged(message, parcel, outbound, pool);
+            let ordinal = outbound.inflight.next_ordinal();
+            return link.send_acknowledged(message, parcel, ordinal, outbound, pool);
         }
-        self.keep(message, wish, limits)
+        self.keep(message, wish, limits, given_up)
     }
 
-    fn keep(&mut self, message: &mut Outgoing<'_>, wish: Wish<'_>, limits: &Limits) -> Delivered {
+    fn keep(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        wish: Wish<'_>,
+        limits: &Limits,
+        given_up: &mut Vec<Parcel>,
+    ) -> Delivered {
         let parcel = parcel(message, wish);
-        match self.outbound_mut().queue(parcel, limits) {
-            Ok(()) => Delivered::Queued,
-            Err(super::outbound::QueueFull) => Delivered::Dropped,
+        let Queued { is_kept, victims } = self.outbound_mut().queue(parcel, limits);
+        given_up.extend(victims);
+        if is_kept {
+            Delivered::Queued
+        } else {
+            Delivered::Dropped
         }
     }
 
-    /// Owes the client retained messages of a subscription it made.
-    pub fn owe_retained(&mut self, messages: Vec<Arc<Message>>, qos: QoS, id: Option<NonZeroU32>) {
-        let owed = &mut self.outbound_mut().retained;
-        owed.extend(messages.into_iter().map(|message| Parcel {
-            qos: qos.min(message.qos),
-            retain: true,
-            ids: id.map_or(SubscriptionIdList::None, SubscriptionIdList::One),
-            share: None,
-            message,
-        }));
+    /// Lets a message wait for the store. Nothing is sent to a durable session before it would survive a crash: so the client never has
+    /// more than the broker knows of, and sees each message under one identifier only.
+    fn keep_durable(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        wish: Wish<'_>,
+        limits: &Limits,
+        given_up: &mut Vec<Parcel>,
+    ) -> Delivered {
+        let Some(place) = self.durable.as_deref().map(Durable::next_place) else {
+            return Delivered::Dropped;
+        };
+        let parcel = Parcel {
+            entry: Some(Entry {
+                place,
+                position: None,
+                is_committed: false,
+            }),
+            ..parcel(message, wish)
+        };
+        let Queued { is_kept, victims } = self.outbound_mut().queue(parcel, limits);
+        let Some(durable) = self.durable.as_deref_mut() else {
+            return Delivered::Dropped;
+        };
+        durable.has_holes |= !victims.is_empty();
+        given_up.extend(victims);
+        if !is_kept {
+            return Delivered::Dropped;
+        }
+        durable.arrived();
+        Delivered::Awaiting(place)
     }
 
-    /// Sends what waits, as far as window and out-buffer allow. Returns the numbers sent and dropped.
+    /// Owes the client retained messages of a subscription it made. What a durable session has to have in the store for that is
+    /// told to `keep`.
+    pub fn owe_retained(
+        &mut self,
+        messages: Vec<Arc<Message>>,
+        qos: QoS,
+        id: Option<NonZeroU32>,
+        mut keep: impl FnMut(&Arc<Message>, Taker),
+    ) {
+        let ids = id.map_or(SubscriptionIdList::None, SubscriptionIdList::One);
+        let acknowledged = messages
+            .iter()
+            .filter(|message| qos.min(message.qos) != QoS::AtMostOnce);
+        let count = acknowledged.count() as u64;
+        let outbound = self.outbound.get_or_insert_default();
+        let first = outbound.first_queued();
+        let mut durable = self.durable.as_deref_mut().filter(|_| count > 0);
+        let mut ordinal = durable
+            .as_mut()
+            .map_or(0, |durable| durable.insert(first, count));
+        for message in messages {
+            let qos = qos.min(message.qos);
+            let mut entry = None;
+            if let (Some(durable), true) = (durable.as_ref(), qos != QoS::AtMostOnce) {
+                let place = Place::Ordinal(ordinal);
+                ordinal += 1;
+                entry = Some(Entry {
+                    place,
+                    position: None,
+                    is_committed: false,
+                });
+                let taker = Taker {
+                    queue: durable.queue,
+                    place,
+                    qos,
+                    retain: true,
+                    ids: ids.clone(),
+                    group: None,
+                };
+                keep(&message, taker);
+            }
+            outbound.retained.push_back(Parcel {
+                content: Content::Held(message),
+                qos,
+                retain: true,
+                ids: ids.clone(),
+                share: None,
+                dup: false,
+                entry,
+            });
+        }
+    }
+
+    /// An entry is durable now. Returns whether there is such an entry.
+    pub fn entry_committed(&mut self, place: Place, position: Position) -> bool {
+        let outbound = self.outbound.as_deref_mut();
+        let Some(parcel) = outbound.and_then(|outbound| outbound.waiting(place)) else {
+            return false;
+        };
+        parcel.entry = Some(Entry {
+            place,
+            position: Some(position),
+            is_committed: true,
+        });
+        true
+    }
+
+    /// Sends what waits, at most `messages_max`, as far as window and out-buffer allow. Returns the numbers sent and dropped.
     pub fn pump(
         &mut self,
+        messages_max: u64,
         frames: &mut FrameCache,
         limits: &Limits,
         pool: &mut BufferPool,
@@ -114,9 +222,10 @@ impl Session {
         };
         // What has expired or is too large costs a client nothing but its place in the queue, and
         // leaves no bytes whose flush would bring the next turn.
-        while pumped.sent < PUMPED_MESSAGES_MAX {
+        let durable = &mut self.durable;
+        while pumped.sent < messages_max {
             if link.out.len() >= limits.out_buffer_bytes_max
-                || !link.pump_one(outbound, frames, pool, now, &mut pumped)
+                || !link.pump_one(outbound, durable, frames, pool, now, &mut pumped)
             {
                 break;
             }
@@ -136,12 +245,23 @@ pub struct Pumped {
     pub dropped: u64,
     /// Messages whose time had passed.
     pub expired: u64,
+    /// Whether the next message is in the store only.
+    pub wants_load: bool,
+    /// Whether a durable entry is done with.
+    pub is_unsaved: bool,
 }
 
 impl Pumped {
     fn sent(&mut self, message: &Message) {
         self.sent += 1;
         self.sent_payload_bytes += message.payload().len() as u64;
+    }
+
+    fn done(&mut self, entry: Option<Entry>, durable: &mut Option<Box<Durable>>) {
+        if let (Some(entry), Some(durable)) = (entry, durable) {
+            durable.done(entry.position);
+            self.is_unsaved = true;
+        }
     }
 }
 
@@ -180,11 +300,13 @@ impl Link {
         &mut self,
         message: &mut Outgoing<'_>,
         parcel: Parcel,
+        ordinal: u64,
         outbound: &mut Outbound,
         pool: &mut BufferPool,
     ) -> Delivered {
-        let (qos, retain, ids) = (parcel.qos, parcel.retain, parcel.ids.clone());
-        let Some(id) = outbound.inflight.begin(parcel) else {
+        let (qos, retain, ids, dup) = (parcel.qos, parcel.retain, parcel.ids.clone(), parcel.dup);
+        let pending = Pending::Acknowledgement(parcel);
+        let Some(id) = outbound.inflight.begin(ordinal, pending) else {
             return Delivered::Dropped;
         };
         // What was just sent is not to be sent again on this connection.
@@ -192,7 +314,7 @@ impl Link {
         let to = Receiver {
             version: self.version,
             qos,
-            dup: false,
+            dup,
             retain,
             packet_id: Some(id),
             subscription_ids: ids.as_slice(),
@@ -256,6 +378,7 @@ impl Link {
     fn pump_one(
         &mut self,
         outbound: &mut Outbound,
+        durable: &mut Option<Box<Durable>>,
         frames: &mut FrameCache,
         pool: &mut BufferPool,
         now: Time,
@@ -263,29 +386,40 @@ impl Link {
     ) -> bool {
         if let Some(entry) = outbound.inflight.at(outbound.resent) {
             let resend = entry.map(|(id, pending)| (id, pending.clone()));
-            return self.resend(resend, outbound, frames, pool, now, pumped);
+            return self.resend(resend, outbound, durable, frames, pool, now, pumped);
         }
         let Some(next) = outbound.peek() else {
             return false;
         };
-        let acknowledged = next.qos != QoS::AtMostOnce;
-        if next.message.is_expired(now) {
-            pumped.expired += 1;
-            outbound.pop();
-            return true;
-        }
-        if acknowledged
-            && (self.send_quota == 0 || !outbound.inflight.has_room(self.receive_maximum))
-        {
+        if next.entry.is_some_and(|entry| !entry.is_committed) {
             return false;
         }
+        if next.content.is_expired(now) {
+            pumped.expired += 1;
+            let gone = outbound.pop();
+            pumped.done(gone.and_then(|parcel| parcel.entry), durable);
+            return true;
+        }
+        let acknowledged = next.qos != QoS::AtMostOnce;
+        let ordinal = match (next.entry, durable.as_deref()) {
+            (Some(entry), Some(durable)) => durable.ordinal(entry.place),
+            _ => outbound.inflight.next_ordinal(),
+        };
+        let has_room = outbound.inflight.has_room(ordinal, self.receive_maximum);
+        if acknowledged && (self.send_quota == 0 || !has_room) {
+            return false;
+        }
+        let Some(message) = next.content.held().map(Arc::clone) else {
+            pumped.wants_load = true;
+            return false;
+        };
         let Some(parcel) = outbound.pop() else {
             return false;
         };
-        let message = Arc::clone(&parcel.message);
+        let entry = parcel.entry;
         let mut outgoing = Outgoing::of_message(&message, frames, now);
         let delivered = if acknowledged {
-            self.send_acknowledged(&mut outgoing, parcel, outbound, pool)
+            self.send_acknowledged(&mut outgoing, parcel, ordinal, outbound, pool)
         } else {
             let wish = Wish {
                 qos: parcel.qos,
@@ -295,18 +429,28 @@ impl Link {
             };
             self.send_unacknowledged(&mut outgoing, wish, pool)
         };
-        match delivered {
-            Delivered::Sent => pumped.sent(&message),
-            Delivered::Queued | Delivered::Dropped => pumped.dropped += 1,
+        if let (Some(durable), true) = (durable.as_deref_mut(), acknowledged) {
+            durable.sent_below = ordinal + 1;
+        }
+        if delivered == Delivered::Sent {
+            pumped.sent(&message);
+        } else {
+            pumped.dropped += 1;
+            pumped.done(entry, durable);
         }
         true
     }
 
     /// Sends one entry of the window again [MQTT-4.4.0-1], with DUP set [MQTT-3.3.1-1].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a session and of its shard, borrowed apart"
+    )]
     fn resend(
         &mut self,
         entry: Option<(PacketId, Pending)>,
         outbound: &mut Outbound,
+        durable: &mut Option<Box<Durable>>,
         frames: &mut FrameCache,
         pool: &mut BufferPool,
         now: Time,
@@ -324,7 +468,11 @@ impl Link {
                 let _written = Ack::new(id).encode(PacketType::PubRel, version, self.buffer(pool));
             }
             Some((id, Pending::Acknowledgement(parcel))) => {
-                let mut outgoing = Outgoing::of_message(&parcel.message, frames, now);
+                let Some(message) = parcel.content.held() else {
+                    pumped.wants_load = true;
+                    return false;
+                };
+                let mut outgoing = Outgoing::of_message(message, frames, now);
                 let to = Receiver {
                     version: self.version,
                     qos: parcel.qos,
@@ -338,12 +486,13 @@ impl Link {
                 let size_max = self.maximum_packet_size;
                 if outgoing.write(&to, size_max, self.buffer(pool)) {
                     self.send_quota -= 1;
-                    pumped.sent(&parcel.message);
+                    pumped.sent(message);
                 } else {
                     // The client takes smaller packets now than when this was sent: it counts as
                     // sent and acknowledged [MQTT-3.1.2-25]. The window moves on by itself.
                     pumped.dropped += 1;
                     outbound.finish(id);
+                    pumped.done(parcel.entry, durable);
                     return true;
                 }
             }
@@ -355,10 +504,12 @@ impl Link {
 
 fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>) -> Parcel {
     Parcel {
-        message: message.shared(),
+        content: Content::Held(message.shared()),
         qos: wish.qos,
         retain: wish.retain,
         ids: SubscriptionIdList::new(wish.ids),
         share: wish.share.cloned(),
+        dup: false,
+        entry: None,
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use moat_codec::{PacketId, QoS};
 
 use super::share::Share;
-use crate::Message;
+use crate::durable::{Place, Position};
+use crate::message::Message;
+use crate::time::Time;
 
 /// Packet identifiers in use at once, from the oldest unacknowledged one to the newest, as a
 /// multiple of the client's Receive Maximum. A client that never acknowledges its first message
@@ -48,11 +50,75 @@ impl SubscriptionIdList {
     }
 }
 
+/// Where the message of a delivery is.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Here.
+    Held(Arc<Message>),
+    /// In the store, at the position of the entry.
+    Stored {
+        /// [`Message::weight`] of the message, in bytes.
+        weight: u32,
+        /// When it stops being worth delivering.
+        expires_at: Option<Time>,
+    },
+}
+
+impl Content {
+    /// The message, if it is in memory.
+    #[must_use]
+    pub fn held(&self) -> Option<&Arc<Message>> {
+        match self {
+            Content::Held(message) => Some(message),
+            Content::Stored { .. } => None,
+        }
+    }
+
+    /// [`Message::weight`] of the message, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Content::Held(message) => message.weight(),
+            Content::Stored { weight, .. } => *weight as usize,
+        }
+    }
+
+    /// Whether its time has passed.
+    #[must_use]
+    pub fn is_expired(&self, now: Time) -> bool {
+        match self {
+            Content::Held(message) => message.is_expired(now),
+            Content::Stored { expires_at, .. } => expires_at.is_some_and(|at| at <= now),
+        }
+    }
+
+    /// Leaves the message to the store.
+    pub fn let_go(&mut self) {
+        if let Content::Held(message) = self {
+            *self = Content::Stored {
+                weight: u32::try_from(message.weight()).unwrap_or(u32::MAX),
+                expires_at: message.expires_at,
+            };
+        }
+    }
+}
+
+/// What a delivery to a durable session is in the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Which entry of the session's queue it is.
+    pub place: Place,
+    /// The record of its message; `None` while it is not known, and for good where nothing was written.
+    pub position: Option<Position>,
+    /// Whether it is durable, so that it may be sent.
+    pub is_committed: bool,
+}
+
 /// What one delivery consists of besides its packet identifier.
 #[derive(Clone, Debug)]
 pub struct Parcel {
     /// The message.
-    pub message: Arc<Message>,
+    pub content: Content,
     /// The QoS granted for this delivery.
     pub qos: QoS,
     /// The RETAIN flag of this delivery.
@@ -61,6 +127,10 @@ pub struct Parcel {
     pub ids: SubscriptionIdList,
     /// The group that dealt it, for a shared subscription.
     pub share: Option<Arc<Share>>,
+    /// Whether it may have been sent before the broker ended the last time.
+    pub dup: bool,
+    /// Its entry, in a durable session, unless it is of QoS 0.
+    pub entry: Option<Entry>,
 }
 
 /// What the client still owes for one packet identifier.
@@ -74,30 +144,20 @@ pub enum Pending {
 
 /// The window of messages under way.
 ///
-/// Identifiers are given out in turn, so the place of one is its distance from the oldest: no map,
-/// no search. A gap is a message that was acknowledged before an older one.
-#[derive(Debug)]
+/// Every message has an ordinal, one more than the one before, and its identifier follows from that: so the place of one is its
+/// distance from the oldest: no map, no search. A gap is a message that was acknowledged before an older one, or never sent.
+#[derive(Debug, Default)]
 pub struct Inflight {
     window: VecDeque<Option<Pending>>,
-    /// The identifier of the front of the window, or the next one to use when it is empty.
-    front: u16,
+    /// The ordinal of the front of the window, or the next one to use when it is empty.
+    front: u64,
     used: usize,
 }
 
-impl Default for Inflight {
-    fn default() -> Self {
-        Inflight {
-            window: VecDeque::new(),
-            front: 1,
-            used: 0,
-        }
-    }
-}
-
-/// The identifier `steps` after `id`, passing over 0.
-fn advance(id: u16, steps: usize) -> u16 {
-    let zero_based = (usize::from(id) - 1 + steps) % usize::from(u16::MAX);
-    u16::try_from(zero_based + 1).unwrap_or(1)
+/// The identifier of an ordinal: 1 to 65,535, again and again.
+fn id_of(ordinal: u64) -> Option<PacketId> {
+    let zero_based = ordinal % u64::from(u16::MAX);
+    PacketId::new(u16::try_from(zero_based + 1).ok()?)
 }
 
 impl Inflight {
@@ -119,21 +179,34 @@ impl Inflight {
         self.window.len()
     }
 
-    /// Whether one more may be sent to a client with this Receive Maximum.
+    /// The ordinal of the next message, where nothing else decides it.
     #[must_use]
-    pub fn has_room(&self, receive_maximum: u16) -> bool {
+    pub fn next_ordinal(&self) -> u64 {
+        self.front + self.window.len() as u64
+    }
+
+    /// Whether the message of `ordinal`, which is above all others here, may be sent to a client with this Receive Maximum.
+    #[must_use]
+    pub fn has_room(&self, ordinal: u64, receive_maximum: u16) -> bool {
         let maximum = usize::from(receive_maximum);
         let span_max = maximum
             .saturating_mul(WINDOW_SPAN_FACTOR)
             .min(usize::from(u16::MAX) - 1);
-        self.used < maximum && self.window.len() < span_max
+        let fits = self.window.is_empty() || ordinal - self.front < span_max as u64;
+        self.used < maximum && fits
     }
 
-    /// Gives a message the next identifier [MQTT-2.2.1-4]. Call only when [`Self::has_room`].
-    pub fn begin(&mut self, parcel: Parcel) -> Option<PacketId> {
-        let id = PacketId::new(advance(self.front, self.window.len()))?;
-        self.window
-            .push_back(Some(Pending::Acknowledgement(parcel)));
+    /// Begins the flow of `ordinal`, which is above all others here, under the identifier that it gives [MQTT-2.2.1-4]. Call only
+    /// when [`Self::has_room`].
+    pub fn begin(&mut self, ordinal: u64, pending: Pending) -> Option<PacketId> {
+        let id = id_of(ordinal)?;
+        if self.window.is_empty() {
+            self.front = ordinal;
+        }
+        while self.next_ordinal() < ordinal {
+            self.window.push_back(None);
+        }
+        self.window.push_back(Some(pending));
         self.used += 1;
         Some(id)
     }
@@ -151,7 +224,7 @@ impl Inflight {
         self.used -= 1;
         while let Some(None) = self.window.front() {
             self.window.pop_front();
-            self.front = advance(self.front, 1);
+            self.front += 1;
         }
         Some(pending)
     }
@@ -161,16 +234,27 @@ impl Inflight {
     #[must_use]
     pub fn at(&self, place: usize) -> Option<Option<(PacketId, &Pending)>> {
         let entry = self.window.get(place)?;
-        Some(
-            entry.as_ref().and_then(|pending| {
-                PacketId::new(advance(self.front, place)).map(|id| (id, pending))
-            }),
-        )
+        let id = id_of(self.front + place as u64);
+        Some(entry.as_ref().and_then(|pending| Some((id?, pending))))
+    }
+
+    /// What is under way, with its ordinals, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Pending)> {
+        let pending = (self.front..).zip(&self.window);
+        pending.filter_map(|(ordinal, pending)| Some((ordinal, pending.as_ref()?)))
+    }
+
+    /// As [`Self::iter`].
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Pending)> {
+        let pending = (self.front..).zip(&mut self.window);
+        pending.filter_map(|(ordinal, pending)| Some((ordinal, pending.as_mut()?)))
     }
 
     fn place(&self, id: PacketId) -> Option<usize> {
-        let ids = usize::from(u16::MAX);
-        let place = (usize::from(id.value()) + ids - usize::from(self.front)) % ids;
+        let ids = u64::from(u16::MAX);
+        let front = self.front % ids + 1;
+        let place = (u64::from(id.value()) + ids - front) % ids;
+        let place = usize::try_from(place).ok()?;
         (place < self.window.len()).then_some(place)
     }
 }

@@ -1,6 +1,8 @@
 //! The connected half of a session. It ends with the connection.
 
-use moat_codec::{InboundAliases, ReasonCode, Version};
+use std::collections::VecDeque;
+
+use moat_codec::{InboundAliases, PacketId, QoS, ReasonCode, Version};
 use moat_events::PeerAddress;
 
 use super::aliases::OutboundAliases;
@@ -44,6 +46,10 @@ pub struct Link {
     pub filter_rate: PublishRate,
     /// The SUBSCRIBE or UNSUBSCRIBE at hand, if it has more filters than a turn could handle.
     pub partial: Option<Box<PartialPacket>>,
+    /// PUBACKs and PUBRECs that wait for the store, and those that came up behind them.
+    pub unanswered: VecDeque<Unanswered>,
+    /// Whether the CONNACK waits for the store. Nothing is written to the connection until then.
+    pub is_unannounced: bool,
     /// SUBSCRIBE packets whose SUBACK waits for other shards.
     pub waiting_subscribes: u16,
     /// The session expiry the CONNECT asked for; 0 may not be raised by DISCONNECT.
@@ -52,6 +58,19 @@ pub struct Link {
     pub expires_at: Time,
     /// The authentication method it was opened with; absent without one.
     pub enhanced: Option<Box<Enhanced>>,
+}
+
+/// An acknowledgement of a PUBLISH that has yet to go out.
+#[derive(Clone, Copy, Debug)]
+pub struct Unanswered {
+    /// The QoS of the PUBLISH: 1 is answered with PUBACK, 2 with PUBREC.
+    pub qos: QoS,
+    /// Its packet identifier.
+    pub id: PacketId,
+    /// The answer.
+    pub reason: ReasonCode,
+    /// What it waits for; `None` when only for those before it.
+    pub number: Option<u64>,
 }
 
 /// How far a packet of many filters has been handled. The packet comes again, whole, until all of it is.
@@ -66,6 +85,15 @@ pub struct PartialPacket {
 }
 
 impl Link {
+    /// Takes the bytes that the client may still be sent when its connection ends: none before its CONNACK may go out.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.out);
+        if self.is_unannounced {
+            bytes.clear();
+        }
+        bytes
+    }
+
     /// When a re-authentication that is under way has taken too long.
     #[must_use]
     pub fn reauthentication_deadline(&self) -> Time {

@@ -1,6 +1,7 @@
 //! One client's session: what it is owed and what it has promised, online or offline.
 
 pub mod aliases;
+pub mod durable;
 pub mod enhanced;
 pub mod inflight;
 pub mod link;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use moat_codec::PacketId;
 use moat_policy::{Identity, Subject};
 
-pub use deliver::{Delivered, Wish};
+pub use deliver::{Delivered, PUMPED_MESSAGES_MAX, Wish};
+pub use durable::Durable;
 pub use link::{Link, PartialPacket};
 pub use opening::Opening;
 pub use outbound::Outbound;
@@ -27,6 +29,7 @@ pub use subscriptions::{SessionIndex, Subscriber, Subscriptions};
 pub use will::Will;
 
 use crate::Time;
+use crate::durable::SessionRecord;
 
 /// A session, keyed by (identity, client identifier).
 pub struct Session {
@@ -42,10 +45,12 @@ pub struct Session {
     pub shares: Option<Box<Memberships>>,
     /// What it is owed; absent while that is nothing.
     pub outbound: Option<Box<Outbound>>,
+    /// Its side in the store; absent in a session that ends with its connection.
+    pub durable: Option<Box<Durable>>,
     /// QoS 2 identifiers of the client that await PUBREL, sorted [MQTT-4.3.3-10].
     pub inbound: Vec<PacketId>,
     /// The will.
-    pub will: Option<Box<Will>>,
+    pub will: Option<Arc<Will>>,
     /// How long the session outlives its connection, in seconds; `u32::MAX` is for ever.
     pub expiry_secs: u32,
     /// When an offline session ends.
@@ -78,6 +83,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             shares: None,
             outbound: None,
+            durable: None,
             inbound: Vec::new(),
             will: None,
             expiry_secs: 0,
@@ -98,6 +104,17 @@ impl Session {
         Subject {
             identity: &self.identity,
             client_id: &self.client_id,
+        }
+    }
+
+    /// As it stands in the store.
+    #[must_use]
+    pub fn record(&self, offline_since: Option<Time>) -> SessionRecord {
+        SessionRecord {
+            identity: Arc::clone(&self.identity),
+            client_id: self.client_id.clone(),
+            expiry_secs: self.expiry_secs,
+            offline_since,
         }
     }
 

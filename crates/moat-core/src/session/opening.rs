@@ -2,6 +2,7 @@
 //! with its connection to the session's home shard.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use moat_codec::{Connect, ReasonCode, Version};
 
@@ -26,7 +27,7 @@ pub struct Opening {
     /// Whether `client_id` was made here.
     pub client_id_assigned: bool,
     /// The will, if there is one.
-    pub will: Option<Box<Will>>,
+    pub will: Option<Arc<Will>>,
     /// How long the session may outlive its connection, in seconds; `u32::MAX` is for ever.
     pub session_expiry_secs: u32,
     /// QoS 1 and 2 messages the client takes at once.
@@ -77,7 +78,7 @@ impl Opening {
             will: connect
                 .will
                 .as_ref()
-                .map(|will| Box::new(Will::of_packet(will))),
+                .map(|will| Arc::new(Will::of_packet(will))),
             session_expiry_secs,
             receive_maximum: properties
                 .receive_maximum

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use moat_codec::{PacketId, QoS};
 
-use super::inflight::{Inflight, Parcel, Pending};
-use crate::limits::Limits;
+use super::inflight::{Content, Inflight, Parcel, Pending};
+use crate::durable::{LOAD_MESSAGES_MAX, Place, Position};
+use crate::limits::{Limits, QueueFull};
+use crate::message::Message;
 use crate::shard::Search;
 
 /// Bookkeeping bytes counted per queued message besides its own.
@@ -27,15 +29,22 @@ pub struct Outbound {
     pub searches: VecDeque<Search>,
     /// Searches begun, whose next part has yet to come.
     pub searching: u16,
+    /// Whether messages are on their way from the store.
+    pub is_loading: bool,
     queue: VecDeque<Parcel>,
     queued_bytes: usize,
     /// Messages of QoS 0 in the queue.
     queued_at_most_once: usize,
 }
 
-/// A message found no room in the queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct QueueFull;
+/// What a queue did with a message.
+#[derive(Debug, Default)]
+pub struct Queued {
+    /// Whether it has it.
+    pub is_kept: bool,
+    /// What it gave up for it.
+    pub victims: Vec<Parcel>,
+}
 
 impl Outbound {
     /// Messages waiting in the queue.
@@ -67,21 +76,57 @@ impl Outbound {
         in_order && self.retained.is_empty() && self.resent >= self.inflight.span()
     }
 
-    /// Puts a message at the end of the queue.
-    ///
-    /// # Errors
-    /// When the queue holds as many messages or bytes as the limits allow.
-    pub fn queue(&mut self, parcel: Parcel, limits: &Limits) -> Result<(), QueueFull> {
+    /// Puts a message at the end of the queue. Where there is no room, those of QoS 0 make some, and then the oldest ones if
+    /// the limits say so.
+    pub fn queue(&mut self, parcel: Parcel, limits: &Limits) -> Queued {
         let weight = weight(&parcel);
-        let full = self.queue.len() >= limits.queued_messages_max
-            || self.queued_bytes + weight > limits.queued_bytes_max;
-        if full {
-            return Err(QueueFull);
+        let mut victims = Vec::new();
+        while self.queue.len() >= limits.queued_messages_max
+            || self.queued_bytes + weight > limits.queued_bytes_max
+        {
+            let Some(victim) = self.victim(&parcel, limits) else {
+                break;
+            };
+            victims.extend(self.take_at(victim));
         }
-        self.queued_bytes += weight;
-        self.queued_at_most_once += usize::from(parcel.qos == QoS::AtMostOnce);
+        let is_kept = self.queue.len() < limits.queued_messages_max
+            && self.queued_bytes + weight <= limits.queued_bytes_max;
+        if is_kept {
+            self.queued_bytes += weight;
+            self.queued_at_most_once += usize::from(parcel.qos == QoS::AtMostOnce);
+            self.queue.push_back(parcel);
+        }
+        Queued { is_kept, victims }
+    }
+
+    /// Puts a message at the end of the queue that was there before the broker started: limits hold for what comes.
+    pub fn restore(&mut self, parcel: Parcel) {
+        self.queued_bytes += weight(&parcel);
         self.queue.push_back(parcel);
-        Ok(())
+    }
+
+    /// Which message goes for `parcel`.
+    fn victim(&self, parcel: &Parcel, limits: &Limits) -> Option<usize> {
+        if weight(parcel) > limits.queued_bytes_max || parcel.qos == QoS::AtMostOnce {
+            return None;
+        }
+        let at_most_once = |waiting: &Parcel| waiting.qos == QoS::AtMostOnce;
+        if self.queued_at_most_once > 0 {
+            return self.queue.iter().position(at_most_once);
+        }
+        // One that is not durable yet has a publisher who waits for it.
+        let is_settled = |waiting: &Parcel| waiting.entry.is_none_or(|entry| entry.is_committed);
+        match limits.queue_full {
+            QueueFull::DropNewest => None,
+            QueueFull::DropOldest => self.queue.iter().position(is_settled),
+        }
+    }
+
+    fn take_at(&mut self, place: usize) -> Option<Parcel> {
+        let parcel = self.queue.remove(place)?;
+        self.queued_bytes -= weight(&parcel);
+        self.queued_at_most_once -= usize::from(parcel.qos == QoS::AtMostOnce);
+        Some(parcel)
     }
 
     /// The next message to send for the first time: retained ones first.
@@ -90,26 +135,109 @@ impl Outbound {
         self.retained.front().or_else(|| self.queue.front())
     }
 
+    /// The place of the oldest live message that waits.
+    #[must_use]
+    pub fn first_queued(&self) -> Option<Place> {
+        let entry = self.queue.iter().find_map(|parcel| parcel.entry)?;
+        Some(entry.place)
+    }
+
     /// Takes what [`Self::peek`] showed.
     pub fn pop(&mut self) -> Option<Parcel> {
         if let Some(parcel) = self.retained.pop_front() {
             return Some(parcel);
         }
-        let parcel = self.queue.pop_front()?;
-        self.queued_bytes -= weight(&parcel);
-        self.queued_at_most_once -= usize::from(parcel.qos == QoS::AtMostOnce);
-        Some(parcel)
+        self.take_at(0)
     }
 
-    /// Keeps only the waiting messages that `keep` allows. Returns how many went.
-    pub fn retain_queued(&mut self, mut keep: impl FnMut(&Parcel) -> bool) -> u64 {
-        let before = self.queue.len() + self.retained.len();
+    /// Takes the waiting messages that `which` chooses.
+    pub fn take_queued(&mut self, mut which: impl FnMut(&Parcel) -> bool) -> Vec<Parcel> {
+        let mut taken = Vec::new();
+        let mut keep = |parcel: &Parcel| {
+            let goes = which(parcel);
+            if goes {
+                taken.push(parcel.clone());
+            }
+            !goes
+        };
         self.retained.retain(&mut keep);
         self.queue.retain(&mut keep);
-        self.queued_bytes = self.queue.iter().map(weight).sum();
-        let at_most_once = |parcel: &&Parcel| parcel.qos == QoS::AtMostOnce;
-        self.queued_at_most_once = self.queue.iter().filter(at_most_once).count();
-        (before - self.queue.len() - self.retained.len()) as u64
+        if !taken.is_empty() {
+            self.queued_bytes = self.queue.iter().map(weight).sum();
+            let at_most_once = |parcel: &&Parcel| parcel.qos == QoS::AtMostOnce;
+            self.queued_at_most_once = self.queue.iter().filter(at_most_once).count();
+        }
+        taken
+    }
+
+    /// The waiting message of an entry.
+    pub fn waiting(&mut self, place: Place) -> Option<&mut Parcel> {
+        let is_it = |parcel: &&mut Parcel| parcel.entry.is_some_and(|entry| entry.place == place);
+        match place {
+            Place::Ordinal(_) => self.retained.iter_mut().find(is_it),
+            // It came a moment ago, so it is near the end.
+            Place::Arrival(_) => self.queue.iter_mut().rev().find(is_it),
+        }
+    }
+
+    /// Everything that waits, in the order it will be sent.
+    pub fn waiting_all(&self) -> impl Iterator<Item = &Parcel> {
+        self.retained.iter().chain(&self.queue)
+    }
+
+    /// The messages to be sent next that are in the store only, at most [`LOAD_MESSAGES_MAX`].
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Position> {
+        let again =
+            (self.resent..self.inflight.span()).filter_map(|at| match self.inflight.at(at)?? {
+                (_, Pending::Acknowledgement(parcel)) => Some(parcel),
+                (_, Pending::Completion) => None,
+            });
+        let stored = |parcel: &Parcel| match parcel.content.held() {
+            Some(_) => None,
+            None => parcel.entry?.position,
+        };
+        let next = again.chain(self.waiting_all().take(LOAD_MESSAGES_MAX));
+        next.filter_map(stored).take(LOAD_MESSAGES_MAX).collect()
+    }
+
+    /// Takes messages that have come back from the store, in the order of [`Self::wanted`]. Those that it has lost go; returns them.
+    pub fn take_loaded(&mut self, loaded: &[(Position, Option<Arc<Message>>)]) -> Vec<Parcel> {
+        let found = |parcel: &Parcel| {
+            let position = parcel.entry.and_then(|entry| entry.position)?;
+            loaded.iter().find(|(at, _)| *at == position)
+        };
+        let fill = |parcel: &mut Parcel| {
+            if parcel.content.held().is_none()
+                && let Some((_, Some(message))) = found(parcel)
+            {
+                parcel.content = Content::Held(Arc::clone(message));
+            }
+        };
+        for (_, pending) in self.inflight.iter_mut() {
+            if let Pending::Acknowledgement(parcel) = pending {
+                fill(parcel);
+            }
+        }
+        let waiting = self.retained.iter_mut().chain(&mut self.queue);
+        waiting.take(LOAD_MESSAGES_MAX).for_each(fill);
+        if loaded.iter().all(|(_, message)| message.is_some()) {
+            return Vec::new();
+        }
+        let is_lost = |parcel: &Parcel| {
+            parcel.content.held().is_none() && matches!(found(parcel), Some((_, None)))
+        };
+        let mut lost = self.take_queued(is_lost);
+        let sent = (0..self.inflight.span()).filter_map(|at| match self.inflight.at(at)?? {
+            (id, Pending::Acknowledgement(parcel)) if is_lost(parcel) => Some(id),
+            _ => None,
+        });
+        for id in sent.collect::<Vec<_>>() {
+            if let Some(Pending::Acknowledgement(parcel)) = self.finish(id) {
+                lost.push(parcel);
+            }
+        }
+        lost
     }
 
     /// Whether a search for retained messages waits for its turn.
@@ -120,15 +248,7 @@ impl Outbound {
 
     /// Takes the waiting messages of shared subscriptions that `which` chooses, never sent so far.
     pub fn take_dealt(&mut self, mut which: impl FnMut(&Parcel) -> bool) -> Vec<Parcel> {
-        let mut taken = Vec::new();
-        self.retain_queued(|parcel| {
-            let goes = parcel.share.is_some() && which(parcel);
-            if goes {
-                taken.push(parcel.clone());
-            }
-            !goes
-        });
-        taken
+        self.take_queued(|parcel| parcel.share.is_some() && which(parcel))
     }
 
     /// The QoS 1 messages of shared subscriptions that were sent and not acknowledged: when a
@@ -146,12 +266,27 @@ impl Outbound {
     }
 
     /// The connection is gone: QoS 0 messages go with it, and all that is under way has to be sent
-    /// again on the next one [MQTT-4.4.0-1].
+    /// again on the next one [MQTT-4.4.0-1]. What the store has is left to it.
     pub fn connection_lost(&mut self) {
         self.resent = 0;
-        self.retain_queued(|parcel| parcel.qos != QoS::AtMostOnce);
+        self.is_loading = false;
+        self.take_queued(|parcel| parcel.qos == QoS::AtMostOnce);
         self.searches
             .retain(|search| search.wish.qos != QoS::AtMostOnce);
+        let let_go = |parcel: &mut Parcel| {
+            if parcel.entry.is_some_and(|entry| entry.position.is_some()) {
+                parcel.content.let_go();
+            }
+        };
+        for (_, pending) in self.inflight.iter_mut() {
+            if let Pending::Acknowledgement(parcel) = pending {
+                let_go(parcel);
+            }
+        }
+        self.retained
+            .iter_mut()
+            .chain(&mut self.queue)
+            .for_each(let_go);
     }
 
     /// A new connection: what it may be owed from the last one starts from the oldest.
@@ -167,6 +302,20 @@ impl Outbound {
         pending
     }
 
+    /// The records of all entries that are known to have one.
+    #[must_use]
+    pub fn positions(&self) -> Vec<Position> {
+        let sent = self
+            .inflight
+            .iter()
+            .filter_map(|(_, pending)| match pending {
+                Pending::Acknowledgement(parcel) => Some(parcel),
+                Pending::Completion => None,
+            });
+        let all = sent.chain(self.waiting_all());
+        all.filter_map(|parcel| parcel.entry?.position).collect()
+    }
+
     /// Whether nothing at all is kept, so that the box can go.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -178,5 +327,5 @@ impl Outbound {
 }
 
 fn weight(parcel: &Parcel) -> usize {
-    Arc::as_ref(&parcel.message).weight() + QUEUED_OVERHEAD_BYTES
+    parcel.content.weight() + QUEUED_OVERHEAD_BYTES
 }

@@ -1,9 +1,11 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from a client.
 
-use moat_codec::{Ack, PacketType, QoS, ReasonCode};
+use moat_codec::{Ack, PacketId, PacketType, QoS, ReasonCode};
 
 use super::Shard;
+use super::keeper::After;
 use super::receive::{Next, Violation};
+use crate::durable::Write;
 use crate::effects::Effects;
 use crate::session::SessionIndex;
 use crate::session::inflight::{Parcel, Pending};
@@ -27,7 +29,8 @@ impl Shard {
                     qos: QoS::AtLeastOnce,
                     ..
                 })) => {
-                    outbound.finish(ack.packet_id);
+                    let parcel = outbound.finish(ack.packet_id);
+                    self.residents.entry_done(at, parcel);
                 }
                 Some(_) => {
                     return Err(Violation::new(
@@ -69,12 +72,16 @@ impl Shard {
                 }
                 Some(_) if ack.reason.is_error() => {
                     // The flow ends here; there is no PUBREL [MQTT-4.3.3-4].
-                    outbound.finish(ack.packet_id);
+                    let parcel = outbound.finish(ack.packet_id);
+                    self.residents.entry_done(at, parcel);
                     refused = true;
                 }
                 Some(pending) => {
-                    *pending = Pending::Completion;
+                    let parcel = std::mem::replace(pending, Pending::Completion);
                     answer = ReasonCode::Success;
+                    // That the client has it must be known before it hears so.
+                    self.residents.entry_done(at, Some(parcel));
+                    self.residents.note_urgent(at);
                 }
                 None => {}
             }
@@ -86,11 +93,7 @@ impl Shard {
             // Also for an identifier nobody waits for: an error is never answered with PUBREL.
             return Ok(Next::Continue);
         }
-        self.say(at, fx, |version, out| {
-            // Without properties it is five bytes long and cannot fail to encode.
-            let _written =
-                Ack::with_reason(ack.packet_id, answer).encode(PacketType::PubRel, version, out);
-        });
+        self.say_ack_when_written(at, PacketType::PubRel, ack.packet_id, answer, now, fx);
         Ok(Next::Continue)
     }
 
@@ -99,6 +102,7 @@ impl Shard {
         &mut self,
         at: SessionIndex,
         ack: &Ack<'_>,
+        now: Time,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
@@ -107,15 +111,15 @@ impl Shard {
         let reason = match session.inbound.binary_search(&ack.packet_id) {
             Ok(place) => {
                 session.inbound.remove(place);
+                if let Some(durable) = session.durable.as_deref() {
+                    let queue = durable.queue;
+                    fx.journal.push(Write::DeleteInbound(queue, ack.packet_id));
+                }
                 ReasonCode::Success
             }
             Err(_) => ReasonCode::PacketIdentifierNotFound,
         };
-        self.say(at, fx, |version, out| {
-            // Without properties it is five bytes long and cannot fail to encode.
-            let _written =
-                Ack::with_reason(ack.packet_id, reason).encode(PacketType::PubComp, version, out);
-        });
+        self.say_ack_when_written(at, PacketType::PubComp, ack.packet_id, reason, now, fx);
         Ok(Next::Continue)
     }
 
@@ -137,10 +141,40 @@ impl Shard {
                     "PUBCOMP before PUBREC",
                 ));
             }
-            outbound.finish(ack.packet_id);
+            if outbound.finish(ack.packet_id).is_some() {
+                self.residents.note_unsaved(at);
+            }
         }
         self.credit(at, now, fx);
         Ok(Next::Continue)
+    }
+
+    /// Answers with PUBREL or PUBCOMP, in a durable session once what led to it is in the store.
+    fn say_ack_when_written(
+        &mut self,
+        at: SessionIndex,
+        packet: PacketType,
+        id: PacketId,
+        reason: ReasonCode,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        let Some((to, link)) = self.reference(at) else {
+            return;
+        };
+        let (conn, version) = (link.conn, link.version);
+        let mut bytes = Vec::new();
+        // Without properties it is five bytes long and cannot fail to encode.
+        let _written = Ack::with_reason(id, reason).encode(packet, version, &mut bytes);
+        if self.residents.is_urgent(at) {
+            // Its progress is written at the end of this turn.
+            let ticket = fx.journal.ticket();
+            if let Some(keeper) = &mut self.keeper {
+                keeper.wait(ticket, After::Say(to, conn, bytes));
+            }
+            return;
+        }
+        self.say_when_written(to, conn, bytes, now, fx);
     }
 
     /// One more message may be sent, up to the client's Receive Maximum (4.9).

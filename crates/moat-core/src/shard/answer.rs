@@ -34,7 +34,7 @@ pub(super) fn within(
 /// Appends the DISCONNECT to a 5.0 client. Its reason for people goes first if it is too large, then the server
 /// reference [MQTT-3.14.2-3]; the property of [MQTT-3.14.2-2] is never sent.
 pub(super) fn goodbye(link: &Link, disconnect: Disconnect<'_>, out: &mut Vec<u8>) {
-    if !link.version.is_v5() {
+    if !link.version.is_v5() || link.is_unannounced {
         return;
     }
     let mut form = disconnect;

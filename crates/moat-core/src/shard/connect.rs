@@ -1,5 +1,6 @@
 //! A client has been authenticated: its session begins, goes on, or is refused.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use moat_codec::{
@@ -8,13 +9,15 @@ use moat_codec::{
 use moat_events::{Event, PeerAddress};
 use moat_policy::{Identity, Subject};
 
-use super::Shard;
 use super::answer::{goodbye, within};
+use super::keeper::After;
+use super::{SessionRef, Shard};
+use crate::durable::Write;
 use crate::effects::{Close, ConnId, Effects};
 use crate::session::aliases::OutboundAliases;
 use crate::session::enhanced::Enhanced;
 use crate::session::rate::PublishRate;
-use crate::session::{Link, Opening, SessionIndex};
+use crate::session::{Durable, Link, Opening, Session, SessionIndex};
 use crate::time::Time;
 
 /// A connection that has proved who it is.
@@ -89,6 +92,7 @@ impl Shard {
         self.judge_will(&arrival, fx)
             .map_err(|(reason, why)| Refused::within(&arrival.opening, reason, why))?;
         let existing = self.existing(&arrival, now, fx);
+        let was_durable = existing.is_some_and(|at| self.queue_of(at).is_some());
         if let Some(at) = existing {
             self.take_over(at, &arrival, now, fx);
         }
@@ -103,9 +107,71 @@ impl Shard {
             })?,
         };
         self.attach(at, arrival, &terms, resumed.is_some(), now, fx);
-        self.join_all(at, now, fx);
-        self.pump(at, now, fx);
+        self.keep_session(at, fx);
+        let Some((to, conn)) = self.unannounced(at) else {
+            return Ok(at);
+        };
+        if was_durable || self.queue_of(at).is_some() {
+            self.after_writes(After::ConnAck(to, conn), now, fx);
+        } else {
+            self.announce_session(to, conn, now, fx);
+        }
         Ok(at)
+    }
+
+    /// Puts a session into the store if it is to outlive its connection, and changes what is there of it.
+    fn keep_session(&mut self, at: SessionIndex, fx: &mut Effects) {
+        let wants = |session: &Session| session.durable.is_none() && session.expiry_secs > 0;
+        if self.session(at).is_some_and(wants)
+            && let Some(queue) = self.new_queue(fx)
+            && let Some(session) = self.residents.sessions.get_mut(at.get())
+        {
+            session.durable = Some(Box::new(Durable::new(queue)));
+        }
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        let Some(durable) = session.durable.as_deref() else {
+            return;
+        };
+        let queue = durable.queue;
+        let record = Box::new(session.record(None));
+        fx.journal.push(Write::PutSession(queue, record));
+        fx.journal.push(match &session.will {
+            Some(will) => Write::PutWill(queue, Arc::clone(will)),
+            None => Write::DeleteWill(queue),
+        });
+    }
+
+    fn unannounced(&self, at: SessionIndex) -> Option<(SessionRef, ConnId)> {
+        let session = self.session(at)?;
+        let to = SessionRef {
+            shard: self.id,
+            session: at,
+            generation: session.generation,
+        };
+        Some((to, session.link.as_deref()?.conn))
+    }
+
+    /// A session is in the store, if it is a durable one: its client is told, and sent what it is owed.
+    pub(super) fn announce_session(
+        &mut self,
+        to: SessionRef,
+        conn: ConnId,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        let same = self.residents.same(to.session, to.generation);
+        let Some(link) = same.and_then(|session| session.link.as_deref_mut()) else {
+            return;
+        };
+        if link.conn != conn {
+            return;
+        }
+        link.is_unannounced = false;
+        fx.dirty.push(conn);
+        self.join_all(to.session, now, fx);
+        self.pump(to.session, now, fx);
     }
 
     /// The session a connection may resume. One whose time is over is not there any more, even if its timer comes only
@@ -176,7 +242,7 @@ impl Shard {
         });
         let conn = link.conn;
         // The message that a slow reader has not been sent yet goes before the goodbye.
-        let mut bytes = std::mem::take(&mut link.out);
+        let mut bytes = link.take_output();
         let taken_over = Disconnect {
             reason_string: Some("another connection with this client identifier took over"),
             ..Disconnect::new(ReasonCode::SessionTakenOver)
@@ -263,6 +329,8 @@ impl Shard {
             rate: PublishRate::new(self.limits.publish_burst_max, now),
             filter_rate: PublishRate::new(self.limits.filter_burst_max(), now),
             partial: None,
+            unanswered: VecDeque::new(),
+            is_unannounced: true,
             waiting_subscribes: 0,
             connect_expiry_secs: opening.session_expiry_secs,
             expires_at,
@@ -283,7 +351,6 @@ impl Shard {
         if let Some(outbound) = session.outbound.as_deref_mut() {
             outbound.connection_made();
         }
-        fx.dirty.push(conn);
         let counters = &mut self.residents.counters;
         counters.connects_total += 1;
         // The CONNECT was read by the driver, and the CONNACK goes past `say`.

@@ -4,7 +4,10 @@ use moat_codec::{Disconnect, ReasonCode, Resolved};
 use moat_events::{Event, PeerAddress};
 
 use super::Shard;
+use super::publication::Terms;
+use super::publish::Routed;
 use super::receive::{Next, Violation};
+use crate::durable::Write;
 use crate::effects::{Close, Effects};
 use crate::session::{Outbound, Session, SessionIndex, Will};
 use crate::time::Time;
@@ -38,7 +41,7 @@ impl Shard {
         if disconnect.reason == ReasonCode::Success {
             session.will = None;
         }
-        let (conn, address, bytes) = (link.conn, link.address, std::mem::take(&mut link.out));
+        let (conn, address, bytes) = (link.conn, link.address, link.take_output());
         fx.events.push(disconnected(
             session,
             address,
@@ -77,6 +80,7 @@ impl Shard {
         };
         self.residents.pool.give(link.out);
         self.away(at, now, fx);
+        self.keep_offline(at, now, fx);
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
@@ -102,15 +106,74 @@ impl Shard {
         let delay_secs = session.will.as_ref().map(|will| will.delay_secs);
         match delay_secs {
             None => {}
-            Some(0) => self.publish_will(at, now, fx),
+            Some(0) => {
+                self.publish_will(at, now, fx);
+            }
             Some(secs) => session.will_at = now.plus_secs(u64::from(secs)),
         }
         self.arm(at);
     }
 
+    /// Writes that a durable session has no connection any more, and how far it has come.
+    fn keep_offline(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        let Some(durable) = session.durable.as_deref() else {
+            return;
+        };
+        let record = Box::new(session.record(Some(now)));
+        fx.journal.push(Write::PutSession(durable.queue, record));
+        if session.will.is_none() {
+            fx.journal.push(Write::DeleteWill(durable.queue));
+        }
+        if session.outbound.is_some() {
+            // What was sent has to be known as well.
+            self.residents.note_unsaved(at);
+        }
+        self.residents.save_progress(at, fx);
+    }
+
+    /// A session that is over goes from the store, once its will is there.
+    pub(super) fn ending_committed(&mut self, receipt: u64, fx: &mut Effects) {
+        let keeper = self.keeper.as_mut();
+        if let Some(queue) = keeper.and_then(|keeper| keeper.endings.remove(&receipt)) {
+            fx.journal.push(Write::DeleteSession(queue));
+        }
+    }
+
+    /// A durable session is over: what it has in the store goes.
+    fn forget_durable(&mut self, at: SessionIndex, will: Option<u64>, fx: &mut Effects) {
+        let (Some(session), Some(keeper)) = (
+            self.residents.sessions.get_mut(at.get()),
+            self.keeper.as_mut(),
+        ) else {
+            return;
+        };
+        let Some(durable) = session.durable.take() else {
+            return;
+        };
+        let positions = session.outbound.as_deref().map(Outbound::positions);
+        for position in positions
+            .unwrap_or_default()
+            .into_iter()
+            .chain(durable.released)
+        {
+            fx.journal.push(Write::Release(position));
+        }
+        match will {
+            Some(receipt) => {
+                keeper.endings.insert(receipt, durable.queue);
+            }
+            None => {
+                fx.journal.push(Write::DeleteSession(durable.queue));
+            }
+        }
+    }
+
     /// Ends a session: subscriptions, queue and identifiers go, and its will is published.
     pub(super) fn end_session(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
-        self.publish_will(at, now, fx);
+        let will = self.publish_will(at, now, fx);
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
@@ -124,22 +187,50 @@ impl Shard {
             self.forget_subscription(at, &filter, now, fx);
         }
         // Only now, so that they cannot be dealt to the session that ends.
-        self.return_all(unacknowledged, now, fx);
+        self.forget_durable(at, will, fx);
+        self.return_all(at, unacknowledged, now, fx);
         self.residents.remove(at);
     }
 
-    /// Publishes a session's will, if it has one and the policy in force now allows it.
-    pub(super) fn publish_will(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
-        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
-            return;
-        };
+    /// Publishes a session's will, if it has one and the policy in force now allows it. Returns the number under which it is told that
+    /// the will is in the store, if that has to be waited for.
+    pub(super) fn publish_will(
+        &mut self,
+        at: SessionIndex,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Option<u64> {
+        let session = self.residents.sessions.get_mut(at.get())?;
         session.will_at = Time::NEVER;
-        let Some(will) = session.will.take() else {
-            return;
+        let will = session.will.take()?;
+        let queue = session.durable.as_ref().map(|durable| durable.queue);
+        let terms = match (&mut self.keeper, queue) {
+            (Some(keeper), Some(queue)) => Terms {
+                will_of: Some(queue),
+                receipt: Some(keeper.number()),
+                ..Terms::default()
+            },
+            _ => Terms::default(),
         };
-        let Some(packet) = will.as_packet(&self.limits.packet) else {
-            return;
-        };
+        let receipt = terms.receipt;
+        let routed = self.route_will(at, &will, terms, now, fx);
+        if routed.is_none() {
+            self.write_for(at, fx, Write::DeleteWill);
+        }
+        receipt.filter(|_| matches!(routed, Some(Routed::Later(_))))
+    }
+
+    /// Routes a will, unless it is no longer allowed.
+    fn route_will(
+        &mut self,
+        at: SessionIndex,
+        will: &Will,
+        terms: Terms,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Option<Routed> {
+        let session = self.residents.sessions.get(at.get())?;
+        let packet = will.as_packet(&self.limits.packet)?;
         let (identity, client_id) = (
             session.identity.name.to_string(),
             session.client_id.to_string(),
@@ -150,18 +241,20 @@ impl Shard {
         {
             Ok(authorized) => {
                 // With `must` it cannot pause: there is no connection left to come again.
-                let _reason = self.route(at, &authorized, true, now, fx);
+                let routed = self.route(at, &authorized, terms, true, now, fx);
                 fx.events.push(Event::WillPublished {
                     identity,
                     client_id,
                     topic: will.topic().to_owned(),
                 });
+                routed.ok()
             }
             Err(denied) => {
                 self.residents.counters.denials_total += 1;
                 let rule = denied.rule.to_string();
                 fx.events
-                    .push(will_denied(identity, client_id, &will, &rule));
+                    .push(will_denied(identity, client_id, will, &rule));
+                None
             }
         }
     }

@@ -11,17 +11,22 @@ mod authenticate;
 mod connect;
 mod delivery;
 mod disconnect;
+mod keeper;
 mod peer;
 mod policy;
+mod publication;
 mod publish;
 mod receive;
 mod residents;
+mod restore;
 mod search;
 mod share;
 mod subscribe;
 mod system;
+mod tail;
 mod timers;
 mod topology;
+mod transfer;
 mod unsubscribe;
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -33,9 +38,12 @@ use moat_policy::Snapshot;
 
 pub use authenticate::AnotherIdentity;
 pub use connect::{Arrival, Refused};
+pub use keeper::PROGRESS_SAVE_MILLIS;
 pub use peer::{PeerMessage, SessionRef};
-pub use publish::VIA_OWNER_MAX;
+pub use publication::{Asked, Coordinator, Holder, Origin, Terms};
+pub use publish::{UNANSWERED_MAX, VIA_OWNER_MAX};
 pub use receive::{Pause, Received, Then};
+pub use restore::restore_all;
 pub use search::{
     RetainedWish, SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_SPARE,
     SEARCHES_UNDER_WAY_MAX, Search, SearchPart,
@@ -45,11 +53,12 @@ pub use subscribe::WAITING_SUBSCRIBES_MAX;
 pub use topology::{SHARDS_MAX, ShardId, Topology};
 
 use crate::counters::Counters;
+use crate::durable::{Load, LoadFor, Loaded};
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::FrameCache;
 use crate::router::{Interest, Retained, Shared, retained::RetainedLimits};
-use crate::session::{Link, Session, SessionIndex};
+use crate::session::{Link, PUMPED_MESSAGES_MAX, Session, SessionIndex};
 use crate::time::Time;
 
 /// One shard.
@@ -72,6 +81,8 @@ pub struct Shard {
     search_visits_left: usize,
     /// Searches that found nothing left of it; at most [`SEARCHES_UNDER_WAY_MAX`] per session of any shard.
     delayed_searches: VecDeque<search::Delayed>,
+    /// Its side of the store; absent where nothing is durable.
+    keeper: Option<keeper::Keeper>,
 }
 
 /// Sizes of one shard, for `moat status`.
@@ -125,7 +136,7 @@ impl Shard {
             topology,
             limits,
             policy,
-            residents: residents::Residents::default(),
+            residents: residents::Residents::new(id),
             interest,
             retained: Retained::default(),
             shared: Shared::default(),
@@ -136,6 +147,7 @@ impl Shard {
             turn_ends_at: 0,
             search_visits_left: SEARCH_VISITS_PER_TURN_MAX,
             delayed_searches: VecDeque::new(),
+            keeper: None,
         }
     }
 
@@ -239,22 +251,40 @@ impl Shard {
     }
 
     fn send_owed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+        let mut left = PUMPED_MESSAGES_MAX;
+        while self.send_some(at, &mut left, now, fx) {
+            // What was not in memory may be now.
+            if !self.recall(at, fx) {
+                return;
+            }
+        }
+    }
+
+    /// Sends at most `left` messages. Returns whether the next one is in the store only.
+    fn send_some(&mut self, at: SessionIndex, left: &mut u64, now: Time, fx: &mut Effects) -> bool {
         let residents = &mut self.residents;
         let Some(session) = residents.sessions.get_mut(at.get()) else {
-            return;
+            return false;
         };
         let drained = session
             .outbound
             .as_ref()
             .is_none_or(|outbound| outbound.is_drained());
         if drained {
-            return;
+            return false;
         }
         let silent = session
             .link
             .as_ref()
             .is_some_and(|link| link.out.is_empty());
-        let pumped = session.pump(&mut self.frames, &self.limits, &mut residents.pool, now);
+        let pumped = session.pump(
+            *left,
+            &mut self.frames,
+            &self.limits,
+            &mut residents.pool,
+            now,
+        );
+        *left -= pumped.sent;
         residents.counters.messages_sent_total += pumped.sent;
         residents.counters.payload_bytes_sent_total += pumped.sent_payload_bytes;
         residents.counters.messages_dropped_total += pumped.dropped;
@@ -266,12 +296,70 @@ impl Shard {
                 "packet too large for the client",
             ));
         }
-        let Some(link) = session.link.as_ref() else {
-            return;
-        };
-        if silent && !link.out.is_empty() {
+        if let Some(link) = session.link.as_ref()
+            && silent
+            && !link.out.is_empty()
+        {
             fx.dirty.push(link.conn);
         }
+        if pumped.is_unsaved {
+            residents.note_unsaved(at);
+        }
+        pumped.wants_load
+    }
+
+    /// Brings what a session is sent next back into its queue: from the tail, or asks the store for it. Returns whether it is there.
+    fn recall(&mut self, at: SessionIndex, fx: &mut Effects) -> bool {
+        let (Some(keeper), Some(session)) = (
+            self.keeper.as_ref(),
+            self.residents.sessions.get_mut(at.get()),
+        ) else {
+            return false;
+        };
+        let to = SessionRef {
+            shard: self.id,
+            session: at,
+            generation: session.generation,
+        };
+        let Some(outbound) = session.outbound.as_deref_mut() else {
+            return false;
+        };
+        if outbound.is_loading {
+            return false;
+        }
+        let wanted = outbound.wanted();
+        let here = wanted.iter().map_while(|position| {
+            let message = keeper.tail.find(*position)?;
+            Some((*position, Some(Arc::clone(message))))
+        });
+        let here: Vec<_> = here.collect();
+        if here.is_empty() {
+            outbound.is_loading = true;
+            fx.loads.push(Load {
+                to: LoadFor::Session(to),
+                positions: wanted,
+            });
+            return false;
+        }
+        outbound.take_loaded(&here);
+        true
+    }
+
+    /// Messages that were asked for have come from the store.
+    pub fn loaded(&mut self, loaded: Loaded, now: Time, fx: &mut Effects) {
+        let to = match loaded.to {
+            LoadFor::Session(to) => to,
+            LoadFor::Group(filter) => {
+                self.group_loaded(&filter, &loaded.messages, now, fx);
+                return;
+            }
+        };
+        let (policy, limits) = (&self.policy, &self.limits);
+        let lost = self
+            .residents
+            .loaded(to, &loaded.messages, policy, limits, fx);
+        self.residents.counters.messages_dropped_total += lost;
+        self.pump(to.session, now, fx);
     }
 
     /// Appends bytes for a client by `write` and marks its connection dirty.

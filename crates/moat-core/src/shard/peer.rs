@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::publication::{Asked, Coordinator, Publication, Terms};
 use super::publish::retain_refused;
 use super::search::{Search, SearchPart};
 use super::share::ShareMessage;
 use super::{Shard, ShardId};
+use crate::durable::{Place, Position, Taker};
 use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
 use crate::session::SessionIndex;
@@ -31,6 +33,8 @@ pub enum PeerMessage {
         message: Arc<Message>,
         /// Whose it is.
         from: SessionRef,
+        /// Who wants to know which durable sessions take it, if somebody does.
+        coordinator: Option<Coordinator>,
     },
     /// A publication for the shard that owns its topic: to be kept if it is retained, and fanned out.
     ViaOwner {
@@ -38,6 +42,37 @@ pub enum PeerMessage {
         message: Arc<Message>,
         /// Whose it is.
         from: SessionRef,
+        /// What else it changes, and who waits for it.
+        terms: Option<Box<Terms>>,
+    },
+    /// The sending shard has durable sessions, and wants to be asked who takes a publication.
+    KeepsSessions,
+    /// The durable takers of a publication in the sending shard.
+    Takers {
+        /// The coordinator's number of the publication.
+        number: u64,
+        /// What it was asked for.
+        asked: Asked,
+        /// The takers.
+        takers: Vec<Taker>,
+        /// Members of groups in other shards that it was dealt to, and who answer by themselves.
+        further: u32,
+    },
+    /// A publication that the sending shard coordinates is durable.
+    Stored {
+        /// Its number there.
+        number: u64,
+        /// Its record.
+        position: Position,
+        /// The publication.
+        message: Arc<Message>,
+    },
+    /// A publication that went by way of the sending shard is durable.
+    Acknowledged {
+        /// Whose it is.
+        session: SessionRef,
+        /// What its home calls it.
+        receipt: u64,
     },
     /// A value of the broker itself, for the shard that owns its topic.
     System {
@@ -68,6 +103,15 @@ pub enum PeerMessage {
         /// What there is to say.
         what: ShareMessage,
     },
+    /// An entry that a session gave back to its group is somebody else's, or nobody's.
+    Moved {
+        /// The session.
+        session: SessionRef,
+        /// The entry's place in its queue.
+        place: Place,
+        /// Its record, if nobody has it any more.
+        released: Option<Position>,
+    },
     /// The interest of this ticket has been applied.
     InterestApplied {
         /// The ticket.
@@ -95,15 +139,47 @@ impl Shard {
     /// Handles what another shard says.
     pub fn peer(&mut self, from: ShardId, message: PeerMessage, now: Time, fx: &mut Effects) {
         match message {
-            PeerMessage::Deliver { message, from } => {
+            PeerMessage::Deliver {
+                message,
+                from,
+                coordinator,
+            } => {
                 let is_publisher = from.shard == self.id
                     && self.residents.same(from.session, from.generation).is_some();
                 let publisher = is_publisher.then_some(from.session);
                 let (mut delivery, frames, _) = self.delivery();
                 let mut outgoing = Outgoing::of_message(&message, frames, now);
+                delivery.residents.takers.coordinator = coordinator;
                 delivery.deliver(&mut outgoing, publisher, fx);
+                self.tell_takers(Asked::Shard, &message, now, fx);
             }
-            PeerMessage::ViaOwner { message, from } => self.as_owner(&message, from, now, fx),
+            PeerMessage::ViaOwner {
+                message,
+                from,
+                terms,
+            } => self.as_owner(&message, from, terms, now, fx),
+            PeerMessage::KeepsSessions => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.durable_shards.insert(from);
+                }
+            }
+            PeerMessage::Takers {
+                number,
+                asked,
+                takers,
+                further,
+            } => {
+                let local = Vec::new();
+                self.on_takers(Some(from), number, asked, takers, local, further, now, fx);
+            }
+            PeerMessage::Stored {
+                number,
+                position,
+                message,
+            } => self.on_stored((from, number), position, &message, now, fx),
+            PeerMessage::Acknowledged { session, receipt } => {
+                self.acknowledged(session, receipt, fx);
+            }
             PeerMessage::System { message } => self.own_system(&message, now, fx),
             PeerMessage::SystemDeliver { message } => self.fan_out_system(&message, now, fx),
             PeerMessage::OwnerDone { session } => self.owner_done(from, session),
@@ -114,6 +190,11 @@ impl Shard {
                 }
             }
             PeerMessage::Share { filter, what } => self.on_share(from, &filter, what, now, fx),
+            PeerMessage::Moved {
+                session,
+                place,
+                released,
+            } => self.moved_from(session, place, released, fx),
             PeerMessage::InterestApplied { ticket } => {
                 if self.interest.confirm(ticket) {
                     self.ticket_confirmed(ticket, now, fx);
@@ -129,27 +210,61 @@ impl Shard {
     }
 
     /// Keeps and fans out a message of a topic this shard owns.
-    fn as_owner(&mut self, message: &Arc<Message>, from: SessionRef, now: Time, fx: &mut Effects) {
+    fn as_owner(
+        &mut self,
+        message: &Arc<Message>,
+        from: SessionRef,
+        terms: Option<Box<Terms>>,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        let mut is_retained = message.retain;
         if message.retain {
             let limits = self.retained_limits();
             if let Err(refusal) = self.retained.set(message, &limits) {
+                is_retained = false;
                 fx.events
                     .push(retain_refused(&message.publisher, message.topic(), refusal));
             }
         }
+        let coordinator = self.coordinate(message.qos);
+        let durable_shards = self.durable_shards();
         let wanting = self.interest.shards_wanting(message.topic());
+        let mut asked = 0;
         for shard in wanting.iter() {
+            let coordinator = coordinator.filter(|_| durable_shards.contains(shard));
+            asked += u32::from(coordinator.is_some());
             fx.tell(
                 shard,
                 PeerMessage::Deliver {
                     message: Arc::clone(message),
                     from,
+                    coordinator,
                 },
             );
         }
         let (mut delivery, frames, _) = self.delivery();
         let mut outgoing = Outgoing::of_message(message, frames, now);
+        delivery.residents.takers.coordinator = coordinator;
         delivery.deliver(&mut outgoing, None, fx);
+        if self.keeper.is_some() {
+            let takers = std::mem::take(&mut self.residents.takers);
+            let publication = Publication {
+                message: Arc::clone(message),
+                takers: takers.list,
+                local: takers.local,
+                number: coordinator.map_or(0, |(_, number)| number),
+                awaiting: asked,
+                dealt: i64::from(takers.further),
+                remote: Vec::new(),
+                is_retained,
+                terms: terms.map(|terms| *terms).unwrap_or_default(),
+                from,
+                is_awaited: true,
+                origin: None,
+            };
+            self.begin_publication(publication, now, fx);
+        }
         fx.tell_last(from.shard, PeerMessage::OwnerDone { session: from });
     }
 

@@ -47,7 +47,11 @@ impl Shard {
     /// Re-judges one session, by a new policy or a new proof of who it is.
     pub(super) fn re_judge(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         let policy = Arc::clone(&self.policy);
-        let rejudged = self.residents.no_longer_allowed(at, &policy, &self.limits);
+        let tail = self.keeper.as_ref().map(|keeper| &keeper.tail);
+        let recall = |position| tail.and_then(|tail| tail.find(position)).cloned();
+        let rejudged = self
+            .residents
+            .no_longer_allowed(at, &policy, &self.limits, recall);
         for (filter, rule) in rejudged.lost {
             self.remove_subscription(at, &filter, now, fx);
             let Some(session) = self.session(at) else {
@@ -61,7 +65,7 @@ impl Shard {
             });
         }
         // Another member may have what this one may no longer.
-        self.return_all(rejudged.unqueued_dealt, now, fx);
+        self.return_all(at, rejudged.unqueued_dealt, now, fx);
         // The owners of its groups judge each message for it, or no longer do.
         self.join_all(at, now, fx);
         let unqueued = rejudged.unqueued;

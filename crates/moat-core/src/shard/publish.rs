@@ -2,28 +2,43 @@
 
 use std::sync::Arc;
 
-use moat_codec::{Ack, InboundAliases, PacketType, Publish, QoS, ReasonCode, Resolved};
+use moat_codec::{Ack, InboundAliases, PacketId, PacketType, Publish, QoS, ReasonCode, Resolved};
 use moat_events::Event;
 use moat_policy::{Authorized, Denied};
 
 use super::answer::explanation;
+use super::publication::{Coordinator, Publication, Terms};
 use super::receive::{Next, Pause, Violation};
 use super::{PeerMessage, SessionRef, Shard};
+use crate::durable::StoreState;
 use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
 use crate::router::{RetainRefusal, ShardSet};
 use crate::session::SessionIndex;
+use crate::session::link::Unanswered;
 use crate::time::Time;
 
 /// Messages of one session under way through one owning shard; more pause its client. The owner
 /// confirms only once every shard has room for them, so this bounds what a slow one piles up there.
 pub const VIA_OWNER_MAX: u32 = 1024;
 
+/// Acknowledgements of one connection that may wait for the store; more pause it.
+pub const UNANSWERED_MAX: usize = 1024;
+
 /// What an acknowledgement has to know of a publish that was routed away.
 #[derive(Clone, Copy)]
 struct Receipt {
     qos: QoS,
-    packet_id: Option<moat_codec::PacketId>,
+    packet_id: Option<PacketId>,
+}
+
+/// What became of a message that was routed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Routed {
+    /// It is on its way, and nobody has to wait for the store.
+    Now(ReasonCode),
+    /// It is acknowledged with this reason when it is durable.
+    Later(ReasonCode),
 }
 
 impl Shard {
@@ -54,6 +69,9 @@ impl Shard {
             ));
         }
         let repeated = self.is_repeated(at, receipt)?;
+        if let Some(next) = self.held_back(at, &publish, receipt, fx) {
+            return Ok(next);
+        }
         if let Some(pause) = self.over_rate(at, now, fx) {
             return Ok(Next::Pause(pause));
         }
@@ -68,7 +86,7 @@ impl Shard {
         let next = resolved.map(|resolved| {
             if repeated {
                 // Its alias counts all the same: aliases are the connection's, the message is not.
-                self.acknowledge(at, receipt, ReasonCode::Success, fx);
+                self.acknowledge_repeated(at, receipt, fx);
                 return Next::Continue;
             }
             self.judge_publish(at, resolved, receipt, now, fx)
@@ -145,13 +163,12 @@ impl Shard {
         };
         let topic = resolved.topic();
         match self.policy.authorize_publish(session.subject(), resolved) {
-            Ok(authorized) => match self.route(at, &authorized, false, now, fx) {
-                Ok(reason) => {
+            Ok(authorized) => match self.publish(at, &authorized, receipt, now, fx) {
+                Ok(()) => {
                     let counters = &mut self.residents.counters;
                     counters.messages_received_total += 1;
                     counters.payload_bytes_received_total +=
                         authorized.get().publish().payload.len() as u64;
-                    self.acknowledge(at, receipt, reason, fx);
                     Next::Continue
                 }
                 Err(pause) => {
@@ -168,6 +185,59 @@ impl Shard {
                 Next::Continue
             }
         }
+    }
+
+    /// Routes a message and acknowledges it, now or when it is durable.
+    fn publish(
+        &mut self,
+        at: SessionIndex,
+        publish: &Authorized<Resolved<'_>>,
+        receipt: Receipt,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<(), Pause> {
+        let mut terms = Terms::default();
+        if let (Some(keeper), Some(id)) = (&mut self.keeper, receipt.packet_id) {
+            let number = keeper.number();
+            terms.receipt = Some(number);
+            if receipt.qos == QoS::ExactlyOnce {
+                terms.inbound = self.queue_of(at).map(|queue| (queue, id));
+            }
+        }
+        let number = terms.receipt;
+        match (self.route(at, publish, terms, false, now, fx)?, number) {
+            (Routed::Later(reason), Some(number)) => {
+                self.acknowledge_later(at, receipt, reason, number);
+            }
+            (Routed::Now(reason) | Routed::Later(reason), _) => {
+                self.acknowledge(at, receipt, reason, fx);
+            }
+        }
+        Ok(())
+    }
+
+    /// A publish that the store cannot take now: its client waits, or is refused where the store is full.
+    fn held_back(
+        &mut self,
+        at: SessionIndex,
+        publish: &Publish<'_>,
+        receipt: Receipt,
+        fx: &mut Effects,
+    ) -> Option<Next> {
+        let link = self.session(at).and_then(|session| session.link.as_deref());
+        if link.is_some_and(|link| link.unanswered.len() >= UNANSWERED_MAX) {
+            return Some(Next::Pause(Pause::Peers));
+        }
+        let state = self.keeper.as_ref()?.state;
+        let is_stored = receipt.qos != QoS::AtMostOnce || publish.retain;
+        if state == StoreState::Ready || !is_stored {
+            return None;
+        }
+        if state == StoreState::Full && self.is_v5(at) && receipt.packet_id.is_some() {
+            self.acknowledge(at, receipt, ReasonCode::QuotaExceeded, fx);
+            return Some(Next::Continue);
+        }
+        Some(Next::Pause(Pause::Peers))
     }
 
     fn publish_denied(&mut self, at: SessionIndex, topic: &str, denied: &Denied, fx: &mut Effects) {
@@ -194,20 +264,126 @@ impl Shard {
         reason: ReasonCode,
         fx: &mut Effects,
     ) {
-        let Some(id) = receipt.packet_id else { return };
-        let packet = match receipt.qos {
+        self.note_inbound(at, receipt, reason, None);
+        let (Some(id), Some(link)) = (receipt.packet_id, self.link(at)) else {
+            return;
+        };
+        if link.unanswered.is_empty() {
+            self.say_acknowledgement(at, receipt.qos, id, reason, fx);
+            return;
+        }
+        // Behind those that were asked for earlier [MQTT-4.6.0-2], [MQTT-4.6.0-3].
+        link.unanswered.push_back(Unanswered {
+            qos: receipt.qos,
+            id,
+            reason,
+            number: None,
+        });
+    }
+
+    /// As [`Self::acknowledge`], once [`Self::acknowledged`] is called with `number`.
+    fn acknowledge_later(
+        &mut self,
+        at: SessionIndex,
+        receipt: Receipt,
+        reason: ReasonCode,
+        number: u64,
+    ) {
+        self.note_inbound(at, receipt, reason, Some(number));
+        if let (Some(id), Some(link)) = (receipt.packet_id, self.link(at)) {
+            link.unanswered.push_back(Unanswered {
+                qos: receipt.qos,
+                id,
+                reason,
+                number: Some(number),
+            });
+        }
+    }
+
+    /// A QoS 2 message that was taken before comes again. If it is not durable yet, its acknowledgement is on its way.
+    fn acknowledge_repeated(&mut self, at: SessionIndex, receipt: Receipt, fx: &mut Effects) {
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        let is_this = |waiting: &Unanswered| Some(waiting.id) == receipt.packet_id;
+        let link = session.link.as_deref();
+        if link.is_some_and(|link| link.unanswered.iter().any(is_this)) {
+            return;
+        }
+        let receiving = session.durable.as_deref().map_or(&[][..], |d| &d.receiving);
+        let number = receiving
+            .iter()
+            .find_map(|(id, number)| (Some(*id) == receipt.packet_id).then_some(*number));
+        match number {
+            Some(number) => self.acknowledge_later(at, receipt, ReasonCode::Success, number),
+            None => self.acknowledge(at, receipt, ReasonCode::Success, fx),
+        }
+    }
+
+    /// Remembers the identifier of a QoS 2 message that is taken [MQTT-4.3.3-10].
+    fn note_inbound(
+        &mut self,
+        at: SessionIndex,
+        receipt: Receipt,
+        reason: ReasonCode,
+        number: Option<u64>,
+    ) {
+        let taken = !reason.is_error() || !self.is_v5(at);
+        let (QoS::ExactlyOnce, Some(id), true) = (receipt.qos, receipt.packet_id, taken) else {
+            return;
+        };
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return;
+        };
+        if let Err(place) = session.inbound.binary_search(&id) {
+            session.inbound.insert(place, id);
+            if let (Some(number), Some(durable)) = (number, session.durable.as_deref_mut()) {
+                durable.receiving.push((id, number));
+            }
+        }
+    }
+
+    /// What `number` stands for is durable: its acknowledgement goes out, behind those asked for earlier.
+    pub(super) fn acknowledged(&mut self, session: SessionRef, number: u64, fx: &mut Effects) {
+        self.ending_committed(number, fx);
+        let Some(to) = self.residents.same(session.session, session.generation) else {
+            return;
+        };
+        if let Some(durable) = to.durable.as_deref_mut() {
+            durable.receiving.retain(|(_, waiting)| *waiting != number);
+        }
+        let Some(link) = to.link.as_deref_mut() else {
+            return;
+        };
+        for waiting in &mut link.unanswered {
+            if waiting.number == Some(number) {
+                waiting.number = None;
+            }
+        }
+        while let Some(link) = self.link(session.session) {
+            let ready = link.unanswered.front().filter(|next| next.number.is_none());
+            if ready.is_none() {
+                return;
+            }
+            if let Some(next) = link.unanswered.pop_front() {
+                self.say_acknowledgement(session.session, next.qos, next.id, next.reason, fx);
+            }
+        }
+    }
+
+    fn say_acknowledgement(
+        &mut self,
+        at: SessionIndex,
+        qos: QoS,
+        id: PacketId,
+        reason: ReasonCode,
+        fx: &mut Effects,
+    ) {
+        let packet = match qos {
             QoS::AtMostOnce => return,
             QoS::AtLeastOnce => PacketType::PubAck,
             QoS::ExactlyOnce => PacketType::PubRec,
         };
-        let taken = !reason.is_error() || !self.is_v5(at);
-        if packet == PacketType::PubRec
-            && taken
-            && let Some(session) = self.residents.sessions.get_mut(at.get())
-            && let Err(place) = session.inbound.binary_search(&id)
-        {
-            session.inbound.insert(place, id);
-        }
         if !reason.is_error() {
             self.say(at, fx, |version, out| {
                 // Without properties it is five bytes long and cannot fail to encode.
@@ -237,14 +413,16 @@ impl Shard {
         &mut self,
         at: SessionIndex,
         publish: &Authorized<Resolved<'_>>,
+        terms: Terms,
         must: bool,
         now: Time,
         fx: &mut Effects,
-    ) -> Result<ReasonCode, Pause> {
+    ) -> Result<Routed, Pause> {
         let topic = publish.get().topic().as_str();
-        let retain = publish.get().publish().retain;
+        let packet = publish.get().publish();
+        let (retain, qos) = (packet.retain, packet.qos);
         let Some(session) = self.residents.sessions.get(at.get()) else {
-            return Ok(ReasonCode::Success);
+            return Ok(Routed::Now(ReasonCode::Success));
         };
         let publisher = Arc::clone(&session.identity.name);
         let from = SessionRef {
@@ -262,8 +440,20 @@ impl Shard {
                 }
                 self.follow(at, owner);
                 let message = Arc::new(Message::new(publish, &publisher, now));
-                fx.tell_last(owner, PeerMessage::ViaOwner { message, from });
-                return Ok(ReasonCode::Success);
+                let terms = terms.matter().then(|| Box::new(terms));
+                let is_awaited = terms.as_ref().is_some_and(|terms| terms.receipt.is_some());
+                fx.tell_last(
+                    owner,
+                    PeerMessage::ViaOwner {
+                        message,
+                        from,
+                        terms,
+                    },
+                );
+                return Ok(match is_awaited {
+                    true => Routed::Later(ReasonCode::Success),
+                    false => Routed::Now(ReasonCode::Success),
+                });
             }
             wanting = self.interest.shards_wanting(topic);
             if wanting.iter().any(|shard| self.is_full(shard, fx)) && !must {
@@ -271,30 +461,80 @@ impl Shard {
             }
         }
         let limits = self.retained_limits();
+        let coordinator = self.coordinate(qos);
+        let durable_shards = self.durable_shards();
         let (mut delivery, frames, retained) = self.delivery();
         let mut outgoing = Outgoing::of_packet(publish, &publisher, frames, now);
+        let mut is_retained = retain;
         if retain {
             let refusal = retained.set(&outgoing.shared(), &limits).err();
             if let Some(refusal) = refusal {
+                is_retained = false;
                 fx.events.push(retain_refused(&publisher, topic, refusal));
             }
         }
+        delivery.residents.takers.coordinator = coordinator;
         let here = delivery.deliver(&mut outgoing, Some(at), fx);
+        let takers = std::mem::take(&mut delivery.residents.takers);
+        let mut asked = 0;
         for shard in wanting.iter() {
+            let coordinator = coordinator.filter(|_| durable_shards.contains(shard));
+            asked += u32::from(coordinator.is_some());
             fx.tell(
                 shard,
                 PeerMessage::Deliver {
                     message: outgoing.shared(),
                     from,
+                    coordinator,
                 },
             );
         }
         let reached = here > 0 || !wanting.is_empty();
-        Ok(if reached {
+        let reason = if reached {
             ReasonCode::Success
         } else {
             ReasonCode::NoMatchingSubscribers
+        };
+        let is_stored = is_retained
+            || !takers.list.is_empty()
+            || takers.further > 0
+            || asked > 0
+            || terms.inbound.is_some()
+            || terms.will_of.is_some();
+        let message = is_stored.then(|| outgoing.shared());
+        let (Some(message), Some(_)) = (message, self.keeper.as_ref()) else {
+            return Ok(Routed::Now(reason));
+        };
+        let publication = Publication {
+            message,
+            takers: takers.list,
+            local: takers.local,
+            number: coordinator.map_or(0, |(_, number)| number),
+            awaiting: asked,
+            dealt: i64::from(takers.further),
+            remote: Vec::new(),
+            is_retained,
+            terms,
+            from,
+            is_awaited: false,
+            origin: None,
+        };
+        Ok(match self.begin_publication(publication, now, fx) {
+            true => Routed::Later(reason),
+            false => Routed::Now(reason),
         })
+    }
+
+    /// This shard as the coordinator of a publication, if it is one that durable sessions may take.
+    pub(super) fn coordinate(&mut self, qos: QoS) -> Option<Coordinator> {
+        let keeper = self.keeper.as_mut()?;
+        (qos != QoS::AtMostOnce).then(|| (self.id, keeper.number()))
+    }
+
+    pub(super) fn durable_shards(&self) -> ShardSet {
+        self.keeper
+            .as_ref()
+            .map_or(ShardSet::default(), |keeper| keeper.durable_shards)
     }
 
     fn is_full(&self, shard: super::ShardId, fx: &Effects) -> bool {

@@ -187,7 +187,7 @@ impl Shard {
             Packet::Publish(publish) => self.on_publish(at, publish, now, fx),
             Packet::PubAck(ack) => self.on_puback(at, &ack, now, fx),
             Packet::PubRec(ack) => self.on_pubrec(at, &ack, now, fx),
-            Packet::PubRel(ack) => self.on_pubrel(at, &ack, fx),
+            Packet::PubRel(ack) => self.on_pubrel(at, &ack, now, fx),
             Packet::PubComp(ack) => self.on_pubcomp(at, &ack, now, fx),
             Packet::Subscribe(subscribe) => self.on_subscribe(at, &subscribe, now, fx),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, now, fx),
@@ -259,7 +259,7 @@ impl Shard {
             return;
         };
         let conn = link.conn;
-        let mut bytes = std::mem::take(&mut link.out);
+        let mut bytes = link.take_output();
         // A broken second CONNECT has a reason that only CONNACK can carry.
         let reason = if disconnect.reason.allowed_in(PacketType::Disconnect) {
             disconnect.reason

@@ -9,15 +9,18 @@ use moat_codec::{QoS, TopicName};
 use moat_events::Event;
 use moat_policy::{Identity, Snapshot};
 
+use super::publication::{Holder, Local, Takers};
+use super::{SessionRef, ShardId};
 use crate::buffer_pool::BufferPool;
 use crate::counters::Counters;
+use crate::durable::{Position, Taker, Write};
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{Message, Outgoing};
 use crate::router::Trie;
-use crate::session::inflight::Parcel;
+use crate::session::durable::UNSAVED_ENTRIES_MAX;
+use crate::session::inflight::{Parcel, Pending, SubscriptionIdList};
 use crate::session::{Delivered, Session, SessionIndex, Subscriber, Wish};
-use crate::shard::SessionRef;
 
 /// What a session did with a message that was dealt to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +65,14 @@ pub(super) struct Residents {
     pub(super) work: u64,
     /// Buffers for connections that have something to say.
     pub(super) pool: BufferPool,
+    /// The durable takers of the delivery at hand.
+    pub(super) takers: Takers,
+    /// Sessions whose progress is written at the end of this turn.
+    pub(super) urgent: Vec<SessionIndex>,
+    /// Sessions whose progress is written soon.
+    pub(super) unsaved: Vec<SessionIndex>,
+    /// The shard they are at home in.
+    here: ShardId,
     by_key: HashTable<SessionIndex>,
     hasher: RandomState,
     targets: Vec<Target>,
@@ -69,14 +80,19 @@ pub(super) struct Residents {
     generations: u32,
 }
 
-impl Default for Residents {
-    fn default() -> Self {
+impl Residents {
+    /// Nobody, in the shard `here`.
+    pub(super) fn new(here: ShardId) -> Self {
         Residents {
+            here,
             sessions: slab::Slab::new(),
             subscriptions: Trie::default(),
             counters: Counters::default(),
             work: 0,
             pool: BufferPool::default(),
+            takers: Takers::default(),
+            urgent: Vec::new(),
+            unsaved: Vec::new(),
             by_key: HashTable::new(),
             hasher: RandomState::new(),
             targets: Vec::new(),
@@ -84,9 +100,7 @@ impl Default for Residents {
             generations: 0,
         }
     }
-}
 
-impl Residents {
     /// The session of (identity, client id), if it exists.
     #[must_use]
     pub(super) fn find(&self, identity: &str, client_id: &str) -> Option<SessionIndex> {
@@ -208,17 +222,13 @@ impl Residents {
         limits: &Limits,
         fx: &mut Effects,
     ) {
-        let Some(session) = self.sessions.get_mut(target.session.get()) else {
-            return;
-        };
         let wish = Wish {
             qos: target.qos,
             retain: target.retain,
             ids: &target.ids,
             share: None,
         };
-        let (counters, pool) = (&mut self.counters, &mut self.pool);
-        hand_over(session, message, wish, counters, pool, limits, fx);
+        self.hand_over(target.session, message, wish, limits, fx);
     }
 
     /// Delivers a message that the owner of a group dealt to one of these sessions.
@@ -256,9 +266,213 @@ impl Residents {
             ids: id.as_slice(),
             share: Some(&share),
         };
-        let (counters, pool) = (&mut self.counters, &mut self.pool);
-        hand_over(session, message, wish, counters, pool, limits, fx);
+        self.hand_over(to.session, message, wish, limits, fx);
         Dealt::Taken
+    }
+
+    /// Delivers to one session and counts what became of it.
+    fn hand_over(
+        &mut self,
+        at: SessionIndex,
+        message: &mut Outgoing<'_>,
+        wish: Wish<'_>,
+        limits: &Limits,
+        fx: &mut Effects,
+    ) {
+        let Some(session) = self.sessions.get_mut(at.get()) else {
+            return;
+        };
+        let silent = session
+            .link
+            .as_ref()
+            .is_some_and(|link| link.out.is_empty());
+        let mut given_up = Vec::new();
+        match session.deliver(message, wish, limits, &mut self.pool, &mut given_up) {
+            Delivered::Sent => {
+                self.counters.messages_sent_total += 1;
+                self.counters.payload_bytes_sent_total += message.payload_len() as u64;
+                if let (true, Some(link)) = (silent, session.link.as_ref()) {
+                    fx.dirty.push(link.conn);
+                }
+            }
+            Delivered::Queued => {}
+            Delivered::Awaiting(place) => {
+                if let Some(durable) = &session.durable {
+                    self.takers.list.push(Taker {
+                        queue: durable.queue,
+                        place,
+                        qos: wish.qos,
+                        retain: wish.retain,
+                        ids: SubscriptionIdList::new(wish.ids),
+                        group: None,
+                    });
+                    let to = SessionRef {
+                        shard: self.here,
+                        session: at,
+                        generation: session.generation,
+                    };
+                    self.takers.local.push(Local {
+                        holder: Holder::Session(to),
+                        place,
+                    });
+                }
+            }
+            Delivered::Dropped => {
+                self.counters.messages_dropped_total += 1;
+                if wish.qos != QoS::AtMostOnce {
+                    count_dropped(session, fx);
+                }
+            }
+        }
+        if !given_up.is_empty() {
+            self.give_up(at, given_up, fx);
+        }
+    }
+
+    /// Messages that a full queue gave up for others.
+    fn give_up(&mut self, at: SessionIndex, given_up: Vec<Parcel>, fx: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(at.get()) else {
+            return;
+        };
+        self.counters.messages_dropped_total += given_up.len() as u64;
+        for parcel in &given_up {
+            if parcel.qos != QoS::AtMostOnce {
+                count_dropped(session, fx);
+            }
+        }
+        self.entries_done(at, given_up);
+    }
+
+    /// Entries of a session that will not be sent any more.
+    pub(super) fn entries_done(&mut self, at: SessionIndex, parcels: Vec<Parcel>) {
+        let Some(session) = self.sessions.get_mut(at.get()) else {
+            return;
+        };
+        let Some(durable) = session.durable.as_deref_mut() else {
+            return;
+        };
+        durable.has_holes = true;
+        for entry in parcels.iter().filter_map(|parcel| parcel.entry) {
+            durable.done(entry.position);
+        }
+        self.note_unsaved(at);
+    }
+
+    /// The client has the message of an entry, or will not have it.
+    pub(super) fn entry_done(&mut self, at: SessionIndex, pending: Option<Pending>) {
+        let Some(Pending::Acknowledgement(parcel)) = pending else {
+            return;
+        };
+        let session = self.sessions.get_mut(at.get());
+        let durable = session.and_then(|session| session.durable.as_deref_mut());
+        if let (Some(durable), Some(entry)) = (durable, parcel.entry) {
+            durable.done(entry.position);
+            self.note_unsaved(at);
+        }
+    }
+
+    /// Whether a session's progress is written at the end of this turn.
+    pub(super) fn is_urgent(&self, at: SessionIndex) -> bool {
+        let session = self.sessions.get(at.get());
+        let durable = session.and_then(|session| session.durable.as_deref());
+        durable.is_some_and(|durable| durable.is_urgent)
+    }
+
+    /// A session's progress is to be written, soon or, if there is much of it, at the end of this turn.
+    pub(super) fn note_unsaved(&mut self, at: SessionIndex) {
+        let session = self.sessions.get_mut(at.get());
+        let Some(durable) = session.and_then(|session| session.durable.as_deref_mut()) else {
+            return;
+        };
+        if !std::mem::replace(&mut durable.is_unsaved, true) {
+            self.unsaved.push(at);
+        }
+        if durable.released.len() >= UNSAVED_ENTRIES_MAX
+            && !std::mem::replace(&mut durable.is_urgent, true)
+        {
+            self.urgent.push(at);
+        }
+    }
+
+    /// A session's progress is to be written at the end of this turn: somebody waits for it.
+    pub(super) fn note_urgent(&mut self, at: SessionIndex) {
+        let session = self.sessions.get_mut(at.get());
+        let Some(durable) = session.and_then(|session| session.durable.as_deref_mut()) else {
+            return;
+        };
+        if !std::mem::replace(&mut durable.is_urgent, true) {
+            self.urgent.push(at);
+        }
+    }
+
+    /// Writes how far a session has come, and tells the log what it does not need any more.
+    pub(super) fn save_progress(&mut self, at: SessionIndex, fx: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(at.get()) else {
+            return;
+        };
+        let Some(durable) = session.durable.as_deref_mut() else {
+            return;
+        };
+        if !durable.is_urgent && !durable.is_unsaved {
+            return;
+        }
+        (durable.is_urgent, durable.is_unsaved) = (false, false);
+        let progress = durable.progress(session.outbound.as_deref());
+        fx.journal
+            .push(Write::PutProgress(durable.queue, Box::new(progress)));
+        for position in durable.released.drain(..) {
+            fx.journal.push(Write::Release(position));
+        }
+        if session.outbound.is_none() {
+            durable.has_holes = false;
+        }
+    }
+
+    /// Puts messages that the store has brought into a session's queue. Those that it has lost, and those that the policy no longer allows,
+    /// go. Returns how many.
+    pub(super) fn loaded(
+        &mut self,
+        to: SessionRef,
+        messages: &[(Position, Option<Arc<Message>>)],
+        policy: &Snapshot,
+        limits: &Limits,
+        fx: &mut Effects,
+    ) -> u64 {
+        let Some(session) = self.same(to.session, to.generation) else {
+            return 0;
+        };
+        let subject = moat_policy::Subject {
+            identity: &session.identity,
+            client_id: &session.client_id,
+        };
+        let Some(outbound) = session.outbound.as_deref_mut() else {
+            return 0;
+        };
+        outbound.is_loading = false;
+        let mut gone = outbound.take_loaded(messages);
+        let lost = gone.len() as u64;
+        gone.extend(outbound.take_queued(|parcel| {
+            let Some(message) = parcel.content.held() else {
+                return false;
+            };
+            let is_new = parcel
+                .entry
+                .is_some_and(|entry| messages.iter().any(|(at, _)| Some(*at) == entry.position));
+            is_new && !may_have(policy, limits, subject, message.topic())
+        }));
+        let count = gone.len() as u64;
+        if lost > 0 {
+            fx.events
+                .push(dropped(session, lost, "the store has lost them"));
+        }
+        if count > lost {
+            let cause = "no longer allowed by the policy";
+            fx.events.push(dropped(session, count - lost, cause));
+        }
+        if count > 0 {
+            self.entries_done(to.session, gone);
+        }
+        count
     }
 
     /// Those of the retained messages found for a subscription that its session may receive. All of
@@ -292,6 +506,7 @@ impl Residents {
         at: SessionIndex,
         policy: &Snapshot,
         limits: &Limits,
+        recall: impl Fn(Position) -> Option<Arc<Message>>,
     ) -> Rejudged {
         let mut rejudged = Rejudged::default();
         let Some(session) = self.sessions.get_mut(at.get()) else {
@@ -322,54 +537,42 @@ impl Residents {
             identity: &session.identity,
             client_id: &session.client_id,
         };
-        let may_have = |parcel: &Parcel| {
-            TopicName::new(parcel.message.topic(), &limits.packet)
-                .is_ok_and(|topic| policy.may_receive(subject, topic))
+        // What is in the store only is judged when it comes from there.
+        let must_go = |parcel: &Parcel| {
+            let held = parcel.content.held().cloned();
+            let held = held.or_else(|| recall(parcel.entry?.position?));
+            held.is_some_and(|message| !may_have(policy, limits, subject, message.topic()))
         };
         if let Some(outbound) = session.outbound.as_deref_mut() {
-            rejudged.unqueued_dealt = outbound.take_dealt(|parcel| !may_have(parcel));
-            rejudged.unqueued = outbound.retain_queued(may_have);
+            rejudged.unqueued_dealt = outbound.take_dealt(must_go);
+            let unqueued = outbound.take_queued(must_go);
+            rejudged.unqueued = unqueued.len() as u64;
+            if !unqueued.is_empty() {
+                self.entries_done(at, unqueued);
+            }
         }
         rejudged
     }
 }
 
-/// Delivers to one session and counts what became of it.
-fn hand_over(
-    session: &mut Session,
-    message: &mut Outgoing<'_>,
-    wish: Wish<'_>,
-    counters: &mut Counters,
-    pool: &mut BufferPool,
-    limits: &Limits,
-    fx: &mut Effects,
-) {
-    let silent = session
-        .link
-        .as_ref()
-        .is_some_and(|link| link.out.is_empty());
-    match session.deliver(message, wish, limits, pool) {
-        Delivered::Sent => {
-            counters.messages_sent_total += 1;
-            counters.payload_bytes_sent_total += message.payload_len() as u64;
-            if let (true, Some(link)) = (silent, session.link.as_ref()) {
-                fx.dirty.push(link.conn);
-            }
-        }
-        Delivered::Queued => {}
-        Delivered::Dropped => {
-            counters.messages_dropped_total += 1;
-            if wish.qos != QoS::AtMostOnce {
-                session.dropped += 1;
-                // An absent client's full queue must not flood the log: 1, 2, 4, 8 …
-                if session.dropped.is_power_of_two() {
-                    let since_last = session.dropped - session.dropped / 2;
-                    let cause = "queue full or packet too large";
-                    fx.events.push(dropped(session, since_last, cause));
-                }
-            }
-        }
+/// Counts a message of QoS 1 or 2 that a session has lost to its limits.
+fn count_dropped(session: &mut Session, fx: &mut Effects) {
+    session.dropped += 1;
+    // An absent client's full queue must not flood the log: 1, 2, 4, 8 …
+    if session.dropped.is_power_of_two() {
+        let since_last = session.dropped - session.dropped / 2;
+        let cause = "queue full or packet too large";
+        fx.events.push(dropped(session, since_last, cause));
     }
+}
+
+fn may_have(
+    policy: &Snapshot,
+    limits: &Limits,
+    subject: moat_policy::Subject<'_>,
+    topic: &str,
+) -> bool {
+    TopicName::new(topic, &limits.packet).is_ok_and(|topic| policy.may_receive(subject, topic))
 }
 
 /// Whether the policy lets the session have a message of this topic.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use moat_codec::QoS;
 
+use super::publication::{Holder, Local, Takers};
 use super::{PeerMessage, SessionRef, Shard, ShardId};
 use crate::effects::Effects;
 use crate::message::Message;
@@ -139,7 +140,7 @@ impl Shard {
                 self.delayed_searches.push_back(Delayed { search, to });
             } else {
                 let (search, messages) = self.search_part(search, now);
-                if self.found(to, search, messages, fx) {
+                if self.found(to, search, messages, now, fx) {
                     return true;
                 }
             }
@@ -189,7 +190,7 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) {
-        self.found(to, search, messages, fx);
+        self.found(to, search, messages, now, fx);
         self.pump(to.session, now, fx);
     }
 
@@ -205,7 +206,7 @@ impl Shard {
                 continue;
             }
             let (search, messages) = self.search_part(search, now);
-            self.found(to, search, messages, fx);
+            self.found(to, search, messages, now, fx);
             self.pump(to.session, now, fx);
         }
     }
@@ -244,6 +245,7 @@ impl Shard {
         to: SessionRef,
         part: SearchPart,
         messages: Vec<Arc<Message>>,
+        now: Time,
         fx: &mut Effects,
     ) -> bool {
         let wish = &part.search.wish;
@@ -257,13 +259,30 @@ impl Shard {
         let is_wanted = session.subscriptions.contains(&wish.filter)
             && (session.link.is_some() || wish.qos != QoS::AtMostOnce);
         let has_messages = is_wanted && !messages.is_empty();
+        let mut kept = Vec::new();
         if has_messages {
-            session.owe_retained(messages, wish.qos, wish.id);
+            let keep = |message: &Arc<Message>, taker| kept.push((Arc::clone(message), taker));
+            session.owe_retained(messages, wish.qos, wish.id, keep);
         }
         let outbound = session.outbound_mut();
         outbound.searching = outbound.searching.saturating_sub(1);
         if is_wanted && !part.is_over {
             outbound.searches.push_front(*part.search);
+        }
+        if !kept.is_empty() {
+            // Which live messages they were put before has to be known as well.
+            self.residents.note_urgent(to.session);
+        }
+        for (message, taker) in kept {
+            let takers = Takers {
+                local: vec![Local {
+                    holder: Holder::Session(to),
+                    place: taker.place,
+                }],
+                list: vec![taker],
+                ..Takers::default()
+            };
+            self.write_alone(message, takers, now, fx);
         }
         has_messages
     }

@@ -9,9 +9,11 @@ use moat_events::Event;
 use moat_policy::Denied;
 
 use super::answer::explanation;
+use super::keeper::After;
 use super::receive::{FILTER_WORK, Next, Pause, Violation};
 use super::search::RetainedWish;
 use super::{PeerMessage, SessionRef, Shard, ShardId};
+use crate::durable::{QueueId, Write};
 use crate::effects::{ConnId, Effects};
 use crate::router::Applied;
 use crate::session::{PartialPacket, SessionIndex, Subscriber, subscriptions::wants_retained};
@@ -173,6 +175,7 @@ impl Shard {
         }
         let judged_at_delivery = allowed.judged_at_delivery();
         if subscription.filter.shared().is_some() {
+            self.write_for(at, fx, |queue| put_subscription(queue, subscription, id));
             // What is retained is not for a group (4.8.2).
             partial.tickets.extend(self.subscribe_shared(
                 at,
@@ -185,6 +188,10 @@ impl Shard {
             return granted(subscription.options.qos);
         }
         session.subscriptions.insert(filter);
+        if let Some(durable) = session.durable.as_deref() {
+            fx.journal
+                .push(put_subscription(durable.queue, subscription, id));
+        }
         self.residents.subscriptions.insert(
             filter,
             Subscriber::new(at, subscription.options, id, judged_at_delivery),
@@ -316,8 +323,48 @@ impl Shard {
         }
     }
 
-    /// Sends the SUBACK, then what is retained.
+    /// Every shard knows the filters: the SUBACK waits for the store only.
     fn complete_subscribe(&mut self, at: SessionIndex, grant: Grant, now: Time, fx: &mut Effects) {
+        let Some(session) = self.session(at) else {
+            return;
+        };
+        let (Some(link), Some(_)) = (session.link.as_deref(), session.durable.as_deref()) else {
+            return self.grant(at, grant, now, fx);
+        };
+        let waiting = WaitingSubscribe {
+            session: SessionRef {
+                shard: self.id,
+                session: at,
+                generation: session.generation,
+            },
+            conn: link.conn,
+            grant,
+            tickets: Vec::new(),
+        };
+        self.after_writes(After::Subscribe(Box::new(waiting)), now, fx);
+    }
+
+    /// The subscriptions of a durable session are in the store.
+    pub(super) fn subscribe_committed(
+        &mut self,
+        waiting: WaitingSubscribe,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        let SessionRef {
+            session: at,
+            generation,
+            ..
+        } = waiting.session;
+        let same = self.residents.same(at, generation);
+        let link = same.and_then(|session| session.link.as_deref());
+        if link.is_some_and(|link| link.conn == waiting.conn) {
+            self.grant(at, waiting.grant, now, fx);
+        }
+    }
+
+    /// Sends the SUBACK, then what is retained.
+    fn grant(&mut self, at: SessionIndex, grant: Grant, now: Time, fx: &mut Effects) {
         let refused = grant.reasons.iter().find(|reason| reason.is_error());
         let why = refused.and_then(|reason| explanation(PacketType::SubAck, *reason));
         self.answer(at, why, fx, |version, why, out| {
@@ -331,6 +378,19 @@ impl Shard {
             self.search_retained(at, wish);
         }
         self.pump(at, now, fx);
+    }
+}
+
+fn put_subscription(
+    queue: QueueId,
+    subscription: &Subscription<'_>,
+    id: Option<NonZeroU32>,
+) -> Write {
+    Write::PutSubscription {
+        queue,
+        filter: subscription.filter.as_str().into(),
+        options: subscription.options,
+        id,
     }
 }
 

@@ -6,6 +6,7 @@ use moat_codec::ReasonCode;
 use moat_events::Event;
 
 use super::Shard;
+use crate::durable::Write;
 use crate::effects::Effects;
 use crate::session::SessionIndex;
 use crate::time::Time;
@@ -23,7 +24,10 @@ impl Shard {
         if !self.delayed_searches.is_empty() {
             return Some(Time::ZERO);
         }
-        self.timers.peek().map(|Reverse((due, ..))| *due)
+        let timer = self.timers.peek().map(|Reverse((due, ..))| *due);
+        let save = self.keeper.as_ref().map(|keeper| keeper.next_timeout());
+        let save = save.filter(|due| *due != Time::NEVER);
+        timer.into_iter().chain(save).min()
     }
 
     /// Puts a session into the heap unless it stands there early enough.
@@ -61,7 +65,12 @@ impl Shard {
         }
         if now.millis_since(self.retained_swept) >= RETAINED_SWEEP_MILLIS {
             self.retained_swept = now;
-            self.retained.sweep(now);
+            for message in self.retained.sweep(now) {
+                if self.keeper.is_some() {
+                    let topic = message.topic().into();
+                    fx.journal.push(Write::DeleteRetained(topic));
+                }
+            }
         }
     }
 

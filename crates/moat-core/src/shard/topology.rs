@@ -18,6 +18,12 @@ impl ShardId {
         ShardId(index)
     }
 
+    /// As a number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
     /// As an index.
     #[must_use]
     pub fn index(self) -> usize {

@@ -4,6 +4,7 @@ use moat_codec::{ReasonCode, UnsubAck, Unsubscribe};
 
 use super::receive::{FILTER_WORK, Next, Violation};
 use super::{PeerMessage, Shard};
+use crate::durable::Write;
 use crate::effects::Effects;
 use crate::router::shared::is_shared;
 use crate::session::SessionIndex;
@@ -40,11 +41,15 @@ impl Shard {
             };
             partial.reasons.push(reason);
         }
-        self.say(at, fx, |version, out| {
-            let unsuback = UnsubAck::new(unsubscribe.packet_id, &partial.reasons);
-            // One byte per filter of a packet that fitted: it cannot fail to encode.
-            let _written = unsuback.encode(version, out);
-        });
+        let Some((to, link)) = self.reference(at) else {
+            return Ok(Next::Closed);
+        };
+        let (conn, version) = (link.conn, link.version);
+        let mut bytes = Vec::new();
+        let unsuback = UnsubAck::new(unsubscribe.packet_id, &partial.reasons);
+        // One byte per filter of a packet that fitted: it cannot fail to encode.
+        let _written = unsuback.encode(version, &mut bytes);
+        self.say_when_written(to, conn, bytes, now, fx);
         Ok(Next::Continue)
     }
 
@@ -61,6 +66,11 @@ impl Shard {
         };
         if !session.subscriptions.remove(filter) {
             return false;
+        }
+        if let Some(durable) = session.durable.as_deref() {
+            let queue = durable.queue;
+            fx.journal
+                .push(Write::DeleteSubscription(queue, filter.into()));
         }
         self.forget_subscription(at, filter, now, fx);
         true

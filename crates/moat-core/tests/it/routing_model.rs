@@ -10,7 +10,7 @@ use moat_core::router::retained::{
 };
 use moat_core::router::{Entry, Retained, Trie};
 use moat_core::session::inflight::{
-    Inflight, Parcel, Pending, SubscriptionIdList, WINDOW_SPAN_FACTOR,
+    Content, Inflight, Parcel, Pending, SubscriptionIdList, WINDOW_SPAN_FACTOR,
 };
 use moat_core::session::rate::PublishRate;
 use moat_core::{Message, Time};
@@ -275,12 +275,19 @@ proptest! {
 
 fn parcel() -> Parcel {
     Parcel {
-        message: kept("t", "x", "anna", None, Time::ZERO),
+        content: Content::Held(kept("t", "x", "anna", None, Time::ZERO)),
         qos: QoS::AtLeastOnce,
         retain: false,
         ids: SubscriptionIdList::None,
         share: None,
+        dup: false,
+        entry: None,
     }
+}
+
+fn begin_next(inflight: &mut Inflight, parcel: &Parcel) -> Option<PacketId> {
+    let pending = Pending::Acknowledgement(parcel.clone());
+    inflight.begin(inflight.next_ordinal(), pending)
 }
 
 proptest! {
@@ -297,14 +304,14 @@ proptest! {
         let mut last = 0_u16;
         let turn = |last: u16| if last == u16::MAX { 1 } else { last + 1 };
         for _ in 0..used_before {
-            let id = inflight.begin(parcel.clone()).unwrap();
+            let id = begin_next(&mut inflight, &parcel).unwrap();
             inflight.finish(id);
             last = turn(last);
         }
         let mut open: Vec<u16> = Vec::new();
         for (begin, index) in steps {
-            if begin && inflight.has_room(receive_maximum) {
-                let id = inflight.begin(parcel.clone()).unwrap().value();
+            if begin && inflight.has_room(inflight.next_ordinal(), receive_maximum) {
+                let id = begin_next(&mut inflight, &parcel).unwrap().value();
                 prop_assert_eq!(id, turn(last));
                 last = id;
                 open.push(id);

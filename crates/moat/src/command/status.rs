@@ -1,6 +1,6 @@
 //! `moat status`
 
-use moat_api::{GetStatus, Status};
+use moat_api::{GetStatus, Status, StoreStatus};
 use serde_json::json;
 
 use crate::admin_client;
@@ -64,6 +64,7 @@ fn text(status: &Status) -> String {
             status.messages_dropped_total
         ),
     );
+    row("store", status.store.as_ref().map_or_else(none_kept, store));
     row("policy", format!("version {}", status.policy_version));
     for certificate in &status.certificates {
         row(
@@ -77,6 +78,42 @@ fn text(status: &Status) -> String {
     row("threads", status.shards.to_string());
     row("runs as", hardening(status));
     lines.join("\n")
+}
+
+fn none_kept() -> String {
+    "none: sessions and messages end with the broker".to_owned()
+}
+
+fn store(store: &StoreStatus) -> String {
+    let mut text = format!(
+        "{}, {} of {}, {} to be written",
+        store.durability,
+        bytes(store.bytes),
+        bytes(store.bytes_max),
+        bytes(store.pending_bytes)
+    );
+    if store.is_full {
+        text += "; FULL: what has to be stored is not acknowledged until there is room";
+    }
+    if store.is_over_limit {
+        text += "; OVER ITS LIMIT: messages that would have to be stored are refused";
+    }
+    if store.missing_total > 0 {
+        text += &format!("; {} messages are MISSING", store.missing_total);
+    }
+    text
+}
+
+/// A size in its greatest unit, with one decimal.
+fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["GiB", "MiB", "KiB"];
+    for (unit, shift) in UNITS.into_iter().zip([30, 20, 10]) {
+        if bytes >> shift > 0 {
+            let tenths = (bytes >> (shift - 10)) * 10 / 1024;
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} B")
 }
 
 fn hardening(status: &Status) -> String {
@@ -123,6 +160,41 @@ fn duration(secs: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_told_in_its_greatest_unit() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1024), "1.0 KiB");
+        assert_eq!(bytes(1_500_000), "1.4 MiB");
+        assert_eq!(bytes(8 << 30), "8.0 GiB");
+    }
+
+    #[test]
+    fn a_full_store_cannot_be_overlooked() {
+        let mut status = StoreStatus {
+            path: "/s".into(),
+            durability: "fsync".into(),
+            bytes: 2048,
+            bytes_max: 1 << 30,
+            pending_bytes: 0,
+            is_full: false,
+            is_over_limit: false,
+            commits_total: 0,
+            records_total: 0,
+            loaded_total: 0,
+            missing_total: 0,
+            full_total: 0,
+            slowest_commit_micros: 0,
+        };
+        assert_eq!(
+            store(&status),
+            "fsync, 2.0 KiB of 1.0 GiB, 0 B to be written"
+        );
+        status.is_full = true;
+        assert!(store(&status).contains("FULL"));
+        (status.is_full, status.is_over_limit) = (false, true);
+        assert!(store(&status).contains("OVER ITS LIMIT"));
+    }
 
     #[test]
     fn a_duration_is_told_in_its_two_greatest_units() {
