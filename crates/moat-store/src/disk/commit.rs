@@ -247,7 +247,7 @@ fn stop_on(writer: &mut Writer, error: &StoreError) {
 
 /// Writes and removes notes, durably.
 pub(super) fn write_notes(live: &Live, put: &[Note], remove: &[Bytes]) -> Result<(), StoreError> {
-    let mut batch = live.engine.batch();
+    let mut batch = live.batch();
     for note in put {
         batch.insert(&live.notes, note.key(), note.value());
     }

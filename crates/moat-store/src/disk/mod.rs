@@ -26,6 +26,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod value;
+mod verify;
 
 use std::fs::File;
 use std::path::Path;
@@ -40,10 +41,14 @@ pub use self::limits::{
     SEGMENTS_AGED_MAX,
 };
 pub use self::open::{FORMAT, OpenError, Opened};
+pub use self::verify::{
+    BucketStats, PartStats, Problem, Report, SegmentStats, Stats, VerifyProgress, stats, verify,
+};
 
 use self::engine::Engine;
 use self::index::Index;
-use self::open::{Format, MIGRATIONS, Migration, prepare, prepare_locked};
+use self::notes::Note;
+use self::open::{Format, MIGRATIONS, Migration, lock_existing, prepare, prepare_locked};
 use self::plan::{Change, What};
 use self::read::LogReader;
 use self::recover::{Recovered, create, recover};
@@ -87,11 +92,22 @@ impl Default for DiskOptions {
     }
 }
 
+/// Why a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be written to.
+    Serve(DiskOptions),
+    /// To be looked at.
+    Inspect,
+}
+
 /// A [`Store`] on disk.
 pub struct DiskStore {
     shared: Arc<Shared>,
     writer: Mutex<Writer>,
     options: DiskOptions,
+    /// Nothing is written.
+    inspects: bool,
     opened: Opened,
     /// Released last, by the system, when this store or its process ends.
     _lock: File,
@@ -103,19 +119,27 @@ impl DiskStore {
     /// # Errors
     /// See [`OpenError`]; nothing was changed but the end of a journal that a crash had left torn.
     pub fn open(folder: &Path, options: DiskOptions) -> Result<Self, OpenError> {
-        Self::open_with(folder, options, MIGRATIONS)
+        Self::open_for(folder, Purpose::Serve(options))
+    }
+
+    fn open_for(folder: &Path, purpose: Purpose) -> Result<Self, OpenError> {
+        Self::open_with(folder, purpose, MIGRATIONS)
     }
 
     fn open_with(
         folder: &Path,
-        options: DiskOptions,
+        purpose: Purpose,
         migrations: &[Migration],
     ) -> Result<Self, OpenError> {
         let prepared = prepare(folder, migrations)?;
         let store = Self {
             shared: Arc::new(Shared::new(folder)),
             writer: Mutex::default(),
-            options,
+            options: match purpose {
+                Purpose::Serve(options) => options,
+                Purpose::Inspect => DiskOptions::default(),
+            },
+            inspects: purpose == Purpose::Inspect,
             opened: prepared.opened,
             _lock: prepared.lock,
         };
@@ -170,23 +194,29 @@ impl DiskStore {
         let folder = &self.shared.folder;
         let engine = Engine::open(folder, self.options.durability)?;
         let place = |error| open_error(folder, error);
-        let format = Format {
-            number: FORMAT,
-            durability: self.options.durability,
+        let found = Format::read(folder)?;
+        let format = match found {
+            Some(found) => Format {
+                durability: self.options.durability,
+                ..found
+            },
+            None => Format::new(self.options.durability),
         };
         if is_new {
             create(&engine).map_err(place)?;
         }
-        if Format::read(folder)? != Some(format) {
+        if found != Some(format) && !self.inspects {
             format.write(folder)?;
         }
         let recovered = recover(&engine).map_err(place)?;
-        self.take_over(engine, recovered, writer).map_err(place)
+        self.take_over(engine, format, recovered, writer)
+            .map_err(place)
     }
 
     fn take_over(
         &self,
         engine: Engine,
+        format: Format,
         recovered: Recovered,
         writer: &mut Writer,
     ) -> Result<(), StoreError> {
@@ -195,12 +225,15 @@ impl DiskStore {
             notes: recovered.notes,
             ends: recovered.ends,
             ids: recovered.ids,
+            mark: format.mark,
         };
-        for orphan in recovered.orphans {
-            live.engine.delete(orphan)?;
-        }
         let starts = recovered.starts + 1;
-        commit::write_notes(&live, &[notes::Note::Starts(starts)], &[])?;
+        if !self.inspects {
+            for orphan in recovered.orphans {
+                live.engine.delete(orphan)?;
+            }
+            commit::write_notes(&live, &[Note::Starts(starts)], &[])?;
+        }
         writer.revision = writer.revision.max(starts << REVISIONS_PER_START_BITS);
         writer.known = recovered.known;
         writer.next_end = commit::next_end(&live)?;

@@ -101,7 +101,7 @@ impl<'a> Plan<'a> {
         Self {
             shared,
             live,
-            batch: live.engine.batch(),
+            batch: live.batch(),
             now,
             now_ms: value::nanos(now).unwrap_or(0) / 1_000_000,
             parts: BTreeMap::new(),

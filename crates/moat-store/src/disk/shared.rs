@@ -11,6 +11,7 @@ use fjall::Keyspace;
 use super::buckets::BucketHandle;
 use super::engine::Engine;
 use super::index::{Index, KnownIds};
+use super::journal::{MARK_BYTES, MARK_KEY};
 use super::{read_lock, write_lock};
 use crate::watch::{Queue, Source, WATCHES_MAX, locked};
 use crate::{Event, Part, ScanPage, StoreError};
@@ -21,6 +22,17 @@ pub(super) struct Live {
     pub(super) notes: Keyspace,
     pub(super) ends: Keyspace,
     pub(super) ids: Keyspace,
+    /// See [`super::journal`].
+    pub(super) mark: [u8; MARK_BYTES],
+}
+
+impl Live {
+    /// A batch, with its mark.
+    pub(super) fn batch(&self) -> fjall::OwnedWriteBatch {
+        let mut batch = self.engine.batch();
+        batch.insert(&self.notes, MARK_KEY, &self.mark[..]);
+        batch
+    }
 }
 
 /// Locks are taken in this order: the writer's, the gate, then one of the others at a time.
