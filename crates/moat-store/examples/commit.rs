@@ -36,6 +36,7 @@ fn main() {
         }
     }
     puts(&folder, time);
+    segments(&folder, time);
     reads(&folder);
     std::fs::remove_dir_all(&folder).unwrap();
 }
@@ -137,6 +138,19 @@ fn puts(folder: &Path, time: Duration) {
         let writes = (number..number + 1000).map(put).collect();
         number += 1000;
         store.commit(writes, SystemTime::now()).unwrap();
+    });
+}
+
+/// Each commit begins a segment, and the one before is dropped.
+fn segments(folder: &Path, time: Duration) {
+    fresh(folder);
+    let store = store(folder, Durability::Fsync);
+    let mut now = SystemTime::now();
+    let mut last = store.commit(batch(1), now).unwrap();
+    measure("segment", 1, time, || {
+        now += Duration::from_secs(3600);
+        let writes = [batch(1), vec![Write::Release(last[0])]].concat();
+        last = store.commit(writes, now).unwrap();
     });
 }
 

@@ -62,6 +62,7 @@ impl DiskStore {
         let added = add(&mut plan)?;
         plan.seal()?;
         self.check_room(plan.bytes, plan.appends)?;
+        plan.wait_for_room()?;
         let (batch, outcome) = plan.finish();
         live.engine.commit(batch)?;
         outcome.apply(&self.shared, writer);

@@ -13,9 +13,11 @@
 //! checksum of the items, four bytes that close it). Zeros follow the last: room reserved in advance.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::limits::JOURNAL_FILE_BYTES_MAX;
@@ -88,7 +90,7 @@ pub(super) fn survey(folder: &Path, expected: &Expected) -> Result<Survey, OpenE
         let (batches, end) = whole_batches(&bytes, &mut last_seqno);
         survey.batches += batches;
         survey.bytes += end as u64;
-        if bytes[end..].iter().any(|byte| *byte != 0) {
+        if !is_zero(&bytes[end..]) {
             survey.judge(&path, &bytes, end, newest, expected);
         }
         survey.files.push(path);
@@ -148,15 +150,35 @@ fn numbers(folder: &Path) -> Result<Vec<u64>, OpenError> {
     Ok(numbers)
 }
 
+/// A journal up to its last byte that was ever written: the room reserved behind it is a hole.
 fn read(path: &Path) -> Result<Vec<u8>, OpenError> {
     let mut bytes = Vec::new();
     let mut read = || {
-        File::open(path)?
-            .take(JOURNAL_FILE_BYTES_MAX)
-            .read_to_end(&mut bytes)
+        let mut file = File::open(path)?;
+        let end = end_of_data(&file)?.min(JOURNAL_FILE_BYTES_MAX);
+        file.rewind()?;
+        file.take(end).read_to_end(&mut bytes)
     };
     read().map_err(|error| failed(path, &error))?;
     Ok(bytes)
+}
+
+fn end_of_data(file: &File) -> std::io::Result<u64> {
+    let mut end = 0;
+    loop {
+        match rustix::fs::seek(file, SeekFrom::Data(end)) {
+            Ok(data) => end = rustix::fs::seek(file, SeekFrom::Hole(data))?,
+            Err(Errno::NXIO) => return Ok(end),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes
+        .chunks(ZEROS.len())
+        .all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 
 /// How many whole batches `bytes` begin with, and where they end.

@@ -28,6 +28,7 @@ mod tests;
 mod value;
 mod verify;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -52,7 +53,7 @@ use self::open::{Format, MIGRATIONS, Migration, lock_existing, prepare, prepare_
 use self::plan::{Change, What};
 use self::read::LogReader;
 use self::recover::{Recovered, create, recover};
-use self::shared::{Live, Shared, Writer};
+use self::shared::{Live, Shared, Writer, closed};
 use crate::watch::{Queue, QueueWatch, Source, locked};
 use crate::{
     Expect, Extent, Page, Part, Position, Record, Revision, ScanPage, Sequence, Store, StoreError,
@@ -144,7 +145,8 @@ impl DiskStore {
             _lock: prepared.lock,
         };
         let mut writer = locked(&store.writer);
-        store.start(&mut writer, store.opened.created)?;
+        let live = store.start(&mut writer, store.opened.created)?;
+        *write_lock(&store.shared.gate) = Ok(live);
         if store.opened.created {
             write_lock(&store.shared.index).counted = true;
         }
@@ -166,31 +168,48 @@ impl DiskStore {
     /// As [`DiskStore::open`]; the store stays closed then.
     pub fn reopen(&self) -> Result<(), OpenError> {
         let mut writer = locked(&self.writer);
-        let before = self.close();
-        prepare_locked(&self.shared.folder, MIGRATIONS)?;
-        let started = self.start(&mut writer, false);
+        // Readers wait until it is open again.
+        let mut gate = write_lock(&self.shared.gate);
+        let before = self.let_go(&mut gate);
+        let prepared = prepare_locked(&self.shared.folder, MIGRATIONS);
+        let started = prepared.and_then(|_| self.start(&mut writer, false));
         let mut index = write_lock(&self.shared.index);
         match started {
-            Ok(()) => index.inherit(&before),
-            // For the next attempt.
-            Err(_) => *index = before.without_keyspaces(),
+            Ok(live) => {
+                index.inherit(&before);
+                *gate = Ok(live);
+                Ok(())
+            }
+            Err(error) => {
+                // For the next attempt.
+                *index = before;
+                *gate = Err(match &error {
+                    OpenError::DiskFull { .. } => StoreError::DiskFull,
+                    OpenError::Corrupt { place, lost } => StoreError::Corrupt {
+                        place: place.clone(),
+                        lost: lost.clone(),
+                    },
+                    error => StoreError::Broken {
+                        cause: error.to_string(),
+                    },
+                });
+                Err(error)
+            }
         }
-        started
     }
 
     /// Lets go of the database. What memory knew of the log.
-    fn close(&self) -> Index {
-        let mut gate = write_lock(&self.shared.gate);
+    fn let_go(&self, gate: &mut Result<Live, StoreError>) -> Index {
         let index = std::mem::take(&mut *write_lock(&self.shared.index));
-        self.shared.replace_buckets(Default::default());
-        // Its handles first: the engine waits for its threads, and the lock is with the handles.
+        self.shared.replace_buckets(HashMap::new());
+        // Its handles first: the engine waits for its threads, and its lock is with the handles.
         let index = index.without_keyspaces();
-        *gate = None;
+        *gate = Err(closed());
         index
     }
 
     /// Opens the database of a prepared folder.
-    fn start(&self, writer: &mut Writer, is_new: bool) -> Result<(), OpenError> {
+    fn start(&self, writer: &mut Writer, is_new: bool) -> Result<Live, OpenError> {
         let folder = &self.shared.folder;
         let engine = Engine::open(folder, self.options.durability)?;
         let place = |error| open_error(folder, error);
@@ -219,7 +238,7 @@ impl DiskStore {
         format: Format,
         recovered: Recovered,
         writer: &mut Writer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Live, StoreError> {
         let live = Live {
             engine,
             notes: recovered.notes,
@@ -240,9 +259,8 @@ impl DiskStore {
         writer.stopped = None;
         self.shared.replace_buckets(recovered.buckets);
         *write_lock(&self.shared.index) = recovered.index;
-        *write_lock(&self.shared.gate) = Some(live);
         self.shared.measure();
-        Ok(())
+        Ok(live)
     }
 
     fn reader<T>(
@@ -260,7 +278,7 @@ impl DiskStore {
 
 impl Drop for DiskStore {
     fn drop(&mut self) {
-        drop(self.close());
+        self.let_go(&mut write_lock(&self.shared.gate));
     }
 }
 

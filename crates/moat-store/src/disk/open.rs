@@ -129,7 +129,15 @@ pub(super) fn database(folder: &Path) -> PathBuf {
 
 /// Takes the lock, and brings the folder into the state that the engine may see.
 pub(super) fn prepare(folder: &Path, migrations: &[Migration]) -> Result<Prepared, OpenError> {
-    std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    if !folder.is_dir() {
+        std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+        if let Some(parent) = folder
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            sync_folder(parent).map_err(|error| failed(parent, &error))?;
+        }
+    }
     let lock = lock(folder)?;
     let opened = prepare_locked(folder, migrations)?;
     Ok(Prepared { lock, opened })

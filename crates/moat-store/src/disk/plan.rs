@@ -452,6 +452,16 @@ impl<'a> Plan<'a> {
         Some((*first, segment.created))
     }
 
+    /// Waits until the engine can take the batch without a stop.
+    pub(super) fn wait_for_room(&self) -> Result<(), StoreError> {
+        let targets = self.parts.values().filter_map(|plan| plan.target.as_ref());
+        let segments = targets.map(|target| &target.keyspace);
+        let buckets = self.buckets.iter().map(|bucket| &bucket.keyspace);
+        let own = [&self.live.notes, &self.live.ends, &self.live.ids];
+        let mut all = segments.chain(buckets).chain(own);
+        all.try_for_each(|keyspace| self.live.engine.wait_for_room(keyspace))
+    }
+
     /// Everything that was added is in the batch.
     pub(super) fn seal(&mut self) -> Result<(), StoreError> {
         let open: Vec<_> = self

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::chunk::ChunkReader;
+use super::engine::Engine;
 use super::index::Segment;
 use super::journal::{self, TornTail};
 use super::limits::PROBLEMS_MAX;
 use super::notes::{bucket_name, segment_name};
 use super::open::{Format, OpenError, database};
 use super::shared::Live;
-use super::{DiskStore, Purpose, lock_existing, manifest, read_lock};
+use super::{DiskStore, Durability, Purpose, lock_existing, manifest, read_lock};
 use crate::{Part, Sequence, StoreError};
 
 /// What [`verify`] found.
@@ -146,15 +147,19 @@ impl Check<'_> {
                     error => (folder.display().to_string(), error.to_string()),
                 };
                 self.problem(place, lost);
+                // The engine alone may know what its tables are.
+                let engine = Engine::open(folder, Durability::Os);
                 for path in damaged {
-                    self.problem(path.display().to_string(), "a table".to_owned());
+                    let owner = engine.as_ref().map(|engine| owner(engine, &path));
+                    let owner = owner.unwrap_or_else(|_| "a table".to_owned());
+                    self.problem(path.display().to_string(), owner);
                 }
                 return;
             }
         };
         let read = store.shared.with(|live| {
             for path in &damaged {
-                self.problem(path.display().to_string(), owner(live, path));
+                self.problem(path.display().to_string(), owner(&live.engine, path));
             }
             let index = read_lock(&store.shared.index);
             for (number, part) in &index.parts {
@@ -194,6 +199,7 @@ impl Check<'_> {
         let name = segment_name(part, first);
         let place = |at: u64| format!("part {}, record {at}", part.0);
         let mut expected = first;
+        let mut damaged = false;
         for entry in keyspace.iter() {
             let (key, chunk) = match entry.into_inner() {
                 Ok(entry) => entry,
@@ -204,23 +210,26 @@ impl Check<'_> {
                 }
             };
             let start = <[u8; 8]>::try_from(&key[..]).map_or(0, u64::from_be_bytes);
-            if start != expected {
+            if start != expected && !damaged {
                 let lost = format!("the records up to {}", start.saturating_sub(1));
                 self.problem(place(expected), lost);
             }
             let mut reader = ChunkReader::new(part, Sequence(start), chunk.into());
+            damaged = false;
             while let Some(record) = reader.read() {
                 if record.is_err() {
                     let at = reader.next_sequence().0;
                     let lost = "the record, and those after it in its chunk".to_owned();
                     self.problem(place(at), lost);
+                    // How many there were in the chunk, only the next one tells.
+                    damaged = true;
                     break;
                 }
                 self.report.records += 1;
             }
             expected = reader.next_sequence().0;
         }
-        if expected < segment.next {
+        if expected < segment.next && !damaged {
             let lost = format!("the records up to {}", segment.next - 1);
             self.problem(place(expected), lost);
         }
@@ -245,9 +254,9 @@ impl Check<'_> {
 }
 
 /// What a table is a table of.
-fn owner(live: &Live, table: &Path) -> String {
-    for name in live.engine.names() {
-        let Ok(Some(keyspace)) = live.engine.existing(&name) else {
+fn owner(engine: &Engine, table: &Path) -> String {
+    for name in engine.names() {
+        let Ok(Some(keyspace)) = engine.existing(&name) else {
             continue;
         };
         if !table.starts_with(keyspace.path()) {

@@ -177,6 +177,9 @@ fn a_flipped_byte_in_any_file_is_named_by_verify() {
         (vec![], 2 * COMMITS as u64, COMMITS as u64)
     );
     for path in files_under(&folder.path().join("db/keyspaces")) {
+        if is_outdated(&path) {
+            continue;
+        }
         let bytes = std::fs::read(&path).unwrap();
         for at in [bytes.len() / 9, bytes.len() / 2, bytes.len() - 1] {
             let copy = TempDir::new().unwrap();
@@ -203,6 +206,14 @@ fn a_flipped_byte_in_any_file_is_named_by_verify() {
             }
         }
     }
+}
+
+/// A list of tables that was replaced and is yet to be removed.
+fn is_outdated(path: &Path) -> bool {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let current = std::fs::read(path.with_file_name("current")).unwrap_or(vec![0; 8]);
+    let current = u64::from_le_bytes(current[..8].try_into().unwrap());
+    name.starts_with('v') && name != format!("v{current}")
 }
 
 #[test]

@@ -58,8 +58,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A key, its value and its end.
+type Value = (Bytes, Bytes, Option<SystemTime>);
+
 /// What the two have in common: not revisions, whose steps are their own.
-fn contents(store: &dyn Store) -> (Vec<Page>, Vec<(Bytes, Bytes, Option<SystemTime>)>) {
+fn contents(store: &dyn Store) -> (Vec<Page>, Vec<Value>) {
     let parts = [0, 1].map(|part| {
         store
             .read(Part(part), Sequence::FIRST, 9999, &Want::All)
@@ -94,8 +97,22 @@ fn apply(store: &dyn Store, step: &Step) -> String {
     }
 }
 
+/// Few cases, unless `PROPTEST_CASES` asks for more: each opens stores on disk.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let cases = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => asked.cases,
+        None => 12,
+    };
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..asked
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn both_stores_agree(steps in prop::collection::vec(step(), 1..25)) {
