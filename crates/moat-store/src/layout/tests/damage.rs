@@ -257,6 +257,15 @@ fn a_queue_of_a_start_that_is_yet_to_come_is_an_error() {
 }
 
 #[test]
+fn an_inspection_changes_nothing() {
+    let store = store();
+    let inspected = crate::layout::inspect(&store, NOW).unwrap();
+    assert_eq!(inspected.tally, load(&store, NOW).unwrap().tally);
+    assert_eq!(inspected.live.len(), 1);
+    assert_eq!(load(&store, NOW).unwrap().restored.start, 2);
+}
+
+#[test]
 fn a_failed_load_changes_nothing() {
     let store = store();
     put(&store, keys::WILLS, &[0; 8], vec![9]);
