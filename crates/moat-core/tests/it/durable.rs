@@ -494,3 +494,17 @@ fn what_waits_in_a_group_of_durable_members_survives() {
         assert_eq!(world.store.as_ref().unwrap().records(), 0);
     });
 }
+
+#[test]
+fn what_may_have_been_sent_has_dup_after_a_second_crash_too() {
+    let mut world = World::durable(1, no_rate());
+    let reader = world.lasting(V5, "reader");
+    world.subscribe(reader, "a", 1);
+    let writer = world.client(V5, "writer");
+    world.publish(writer, "a", "sent", 1);
+    assert_eq!(world.read(reader).len(), 1);
+    world.crash(1, 1);
+    world.crash(1, 1);
+    let reader = resumed(&mut world, "reader");
+    assert!(world.read_all(reader)[0].dup);
+}

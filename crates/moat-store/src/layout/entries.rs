@@ -92,9 +92,7 @@ impl Entries {
                 continue;
             };
             let ordinal = queue.progress.ordinal_of(taker.place);
-            // The message itself is no longer owed to a client that has it and only has to complete it.
-            let is_received = queue.progress.received.binary_search(&ordinal).is_ok();
-            if is_received || queue.progress.is_done(ordinal) {
+            if !queue.progress.is_owed(ordinal) {
                 continue;
             }
             live += 1;
