@@ -113,6 +113,12 @@ impl Progress {
         }
     }
 
+    /// Whether the message of an ordinal is still wanted: it is neither done with nor with the client already.
+    #[must_use]
+    pub fn is_owed(&self, ordinal: u64) -> bool {
+        !self.is_done(ordinal) && self.received.binary_search(&ordinal).is_err()
+    }
+
     /// Whether an ordinal is done with.
     #[must_use]
     pub fn is_done(&self, ordinal: u64) -> bool {

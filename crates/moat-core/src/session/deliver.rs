@@ -430,7 +430,8 @@ impl Link {
             self.send_unacknowledged(&mut outgoing, wish, pool)
         };
         if let (Some(durable), true) = (durable.as_deref_mut(), acknowledged) {
-            durable.sent_below = ordinal + 1;
+            // After a crash, it stands behind all that may have been sent before.
+            durable.sent_below = durable.sent_below.max(ordinal + 1);
         }
         if delivered == Delivered::Sent {
             pumped.sent(&message);

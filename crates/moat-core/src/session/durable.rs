@@ -72,6 +72,11 @@ impl Durable {
         self.next_arrival += 1;
     }
 
+    /// The last broker ended without saying what it had sent: any of it may have been.
+    pub fn everything_may_be_sent(&mut self) {
+        self.sent_below = self.ordinal(self.next_place());
+    }
+
     /// The ordinal of an entry.
     #[must_use]
     pub fn ordinal(&self, place: Place) -> u64 {

@@ -112,15 +112,23 @@ impl Shard {
             session.will_at = offline_since.plus_secs(u64::from(will.delay_secs));
         }
         session.will = will.map(Arc::new);
-        session.durable = Some(Box::new(Durable::restored(queue, &progress)));
+        let mut durable = Durable::restored(queue, &progress);
+        if was_online {
+            durable.everything_may_be_sent();
+        }
+        session.durable = Some(Box::new(durable));
         let outbound = owed(entries, &progress, was_online);
         session.outbound = (!outbound.is_empty()).then(|| Box::new(outbound));
         if was_online {
             // A second crash must not take it for online again.
             let record = Box::new(session.record(Some(offline_since)));
             fx.journal.push(Write::PutSession(queue, record));
+            self.residents.note_urgent(at);
         }
         let mut announced = Vec::with_capacity(subscriptions.len());
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return;
+        };
         for (filter, options, id) in subscriptions {
             session.subscriptions.insert(&filter);
             if is_shared(&filter) {

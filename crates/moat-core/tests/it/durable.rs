@@ -494,3 +494,39 @@ fn what_waits_in_a_group_of_durable_members_survives() {
         assert_eq!(world.store.as_ref().unwrap().records(), 0);
     });
 }
+
+#[test]
+fn what_may_have_been_sent_has_dup_after_a_second_crash_too() {
+    let mut world = World::durable(1, no_rate());
+    let reader = world.lasting(V5, "reader");
+    world.subscribe(reader, "a", 1);
+    let writer = world.client(V5, "writer");
+    world.publish(writer, "a", "sent", 1);
+    assert_eq!(world.read(reader).len(), 1);
+    world.crash(1, 1);
+    world.crash(1, 1);
+    let reader = resumed(&mut world, "reader");
+    assert!(world.read_all(reader)[0].dup);
+}
+
+#[test]
+fn sending_some_of_it_again_does_not_forget_that_the_rest_may_have_been_sent() {
+    let mut world = World::durable(1, no_rate());
+    let reader = world.lasting(V5, "reader");
+    world.subscribe(reader, "a", 1);
+    let writer = world.client(V5, "writer");
+    for text in ["one", "two", "three"] {
+        world.publish(writer, "a", text, 1);
+    }
+    assert_eq!(world.read(reader).len(), 3);
+    world.crash(1, 1);
+    let mut taking_one = lasting(V5, "reader");
+    taking_one.properties.receive_maximum = std::num::NonZeroU16::new(1);
+    let (reader, _) = world.connected(&taking_one);
+    assert_eq!(world.read(reader).len(), 1);
+    world.lose(reader);
+    world.crash(1, 1);
+    let reader = resumed(&mut world, "reader");
+    let dups: Vec<bool> = world.read_all(reader).iter().map(|m| m.dup).collect();
+    assert_eq!(dups, [true, true, true]);
+}

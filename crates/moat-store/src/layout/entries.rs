@@ -92,7 +92,7 @@ impl Entries {
                 continue;
             };
             let ordinal = queue.progress.ordinal_of(taker.place);
-            if queue.progress.is_done(ordinal) {
+            if !queue.progress.is_owed(ordinal) {
                 continue;
             }
             live += 1;

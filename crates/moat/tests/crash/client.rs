@@ -15,7 +15,7 @@ use moat_testkit::mqtt::packet_id;
 /// Messages a publisher has under way at most.
 const WINDOW: usize = 8;
 /// Bytes of a message's payload that say whose it is; the rest is padding.
-const HEAD_BYTES: usize = 12;
+pub(crate) const HEAD_BYTES: usize = 12;
 /// Bytes of a payload unless a client asks for another size.
 pub(crate) const PAYLOAD_BYTES: usize = 64;
 /// Longer than any test.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use moat_core::Time;
-use moat_core::durable::{Batch, Place, Position, QueueId, SessionRecord, Taker, Write};
+use moat_core::durable::{Batch, Place, Position, Progress, QueueId, SessionRecord, Taker, Write};
 use moat_core::message::MessageParts;
 use moat_core::session::Will;
 use moat_core::session::inflight::SubscriptionIdList;
@@ -257,6 +257,15 @@ fn a_queue_of_a_start_that_is_yet_to_come_is_an_error() {
 }
 
 #[test]
+fn an_inspection_changes_nothing() {
+    let store = store();
+    let inspected = crate::layout::inspect(&store, NOW).unwrap();
+    assert_eq!(inspected.tally, load(&store, NOW).unwrap().tally);
+    assert_eq!(inspected.live.len(), 1);
+    assert_eq!(load(&store, NOW).unwrap().restored.start, 2);
+}
+
+#[test]
 fn a_failed_load_changes_nothing() {
     let store = store();
     put(&store, keys::WILLS, &[0; 8], vec![9]);
@@ -308,4 +317,23 @@ fn an_entry_that_came_back_to_its_place_is_there() {
     let loaded = load(&store, NOW).unwrap().restored;
     assert_eq!(loaded.groups[0].entries[0].taker, group);
     assert!(loaded.sessions[0].entries.is_empty());
+}
+
+#[test]
+fn a_message_that_its_client_has_is_not_owed_though_it_is_not_complete() {
+    let store = store();
+    let progress = Progress {
+        next_arrival: 1,
+        received: vec![0],
+        ..Progress::default()
+    };
+    let batch = Batch {
+        ticket: 2,
+        writes: vec![Write::PutProgress(QUEUE, Box::new(progress))],
+    };
+    store.commit(encode(&batch, NOW), now()).unwrap();
+    let loaded = load(&store, NOW).unwrap();
+    assert_eq!(loaded.tally.entries, 0);
+    assert_eq!(loaded.restored.sessions[0].progress.received, [0]);
+    assert!(loaded.restored.sessions[0].entries.is_empty());
 }
