@@ -293,7 +293,7 @@ impl Loader<'_> {
                 subscriptions: Vec::new(),
                 progress: Default::default(),
                 inbound: Vec::new(),
-                will: None,
+                wills: Vec::new(),
                 entries: Vec::new(),
             });
             Ok(())
@@ -348,10 +348,10 @@ impl Loader<'_> {
         })?;
         let mut walk = Walk::new(sessions, keys::WILLS, orphans);
         self.each_entry(keys::WILLS, |entry| {
-            let queue = keys::queue(&entry.key)?;
+            let (queue, number) = keys::will(&entry.key)?;
             let will = queue::decode_will(&entry.versioned.value)?;
             if let Some(session) = walk.to(queue, &entry.key) {
-                session.will = Some(will);
+                session.wills.push((number, will));
             }
             Ok(())
         })

@@ -68,6 +68,7 @@ fn writes() -> Vec<Write> {
         Write::PutInbound(QUEUE, moat_codec::PacketId::MIN),
         Write::PutWill(
             QUEUE,
+            1,
             Arc::new(Will::of_parts(&WillParts {
                 topic: "w",
                 payload: b"",
