@@ -150,6 +150,24 @@ impl Storage {
         events: EventSender,
         clock: Clock,
     ) -> io::Result<Storage> {
+        Self::start_at(
+            writer::HEARTBEAT,
+            setup,
+            has_sessions,
+            inboxes,
+            events,
+            clock,
+        )
+    }
+
+    fn start_at(
+        heartbeat: Duration,
+        setup: StorageSetup,
+        has_sessions: bool,
+        inboxes: Vec<InboxSender>,
+        events: EventSender,
+        clock: Clock,
+    ) -> io::Result<Storage> {
         let (orders, orders_in) = channel();
         let (loads, loads_in) = sync_channel(LOADS_WAITING_MAX);
         let shared = Arc::new(Shared {
@@ -165,7 +183,8 @@ impl Storage {
             failure: OnceLock::new(),
             counters: Counters::default(),
         });
-        let limits = writer::Limits {
+        let pace = writer::Pace {
+            heartbeat,
             commit_bytes_max: setup.commit_bytes_max,
             commit_wait: setup.commit_wait,
         };
@@ -173,7 +192,7 @@ impl Storage {
             Arc::clone(&shared),
             orders_in,
             setup.reopen,
-            limits,
+            pace,
             has_sessions,
         );
         let reader = Reader::new(Arc::clone(&shared), loads_in);
