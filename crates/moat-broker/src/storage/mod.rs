@@ -168,6 +168,11 @@ impl Storage {
         events: EventSender,
         clock: Clock,
     ) -> io::Result<Storage> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a shard cannot wait and nothing it hands in may be lost; what waits is bounded by STORE_PENDING_BYTES_MAX, at \
+                      which its publishers pause"
+        )]
         let (orders, orders_in) = channel();
         let (loads, loads_in) = sync_channel(LOADS_WAITING_MAX);
         let shared = Arc::new(Shared {
