@@ -39,7 +39,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, DeviceCommand, UserCommand};
+use crate::cli::{Cli, Command, DeviceCommand, StoreCommand, UserCommand};
 use crate::data_folder::DataPlace;
 use crate::exit::Failure;
 use crate::output::Output;
@@ -69,6 +69,8 @@ fn main() -> ExitCode {
         Command::User(UserCommand::Remove(args)) => {
             command::user_remove::run(&args, &place, &output)
         }
+        Command::Store(StoreCommand::Verify) => command::store_verify::run(&place, &output),
+        Command::Store(StoreCommand::Stats) => command::store_stats::run(&place, &output),
         Command::Pub(args) => command::publish::run(&args, &place, &output),
         Command::Sub(args) => command::subscribe::run(&args, &place, &output),
         Command::Completions(args) => command::completions::run(&args, &output),

@@ -34,7 +34,7 @@ pub enum Write {
     },
     /// A session begins or has changed.
     PutSession(QueueId, Box<SessionRecord>),
-    /// A session is over: its record, subscriptions, progress, identifiers and will go.
+    /// A session is over: its record, subscriptions, progress, identifiers and wills go.
     DeleteSession(QueueId),
     /// A session has a subscription.
     PutSubscription {
@@ -55,10 +55,10 @@ pub enum Write {
     PutInbound(QueueId, PacketId),
     /// It was released.
     DeleteInbound(QueueId, PacketId),
-    /// The will of a session's client.
-    PutWill(QueueId, Arc<Will>),
+    /// The will of a session's client: the number tells it from those of earlier connections, which may be on their way.
+    PutWill(QueueId, u32, Arc<Will>),
     /// It was published, or will not be.
-    DeleteWill(QueueId),
+    DeleteWill(QueueId, u32),
     /// A group of a shared subscription has members that are durable.
     PutGroup(QueueId, Arc<str>),
     /// It has none any more: its entry and progress go.

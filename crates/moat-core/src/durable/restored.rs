@@ -40,8 +40,8 @@ pub struct RestoredSession {
     pub progress: Progress,
     /// Identifiers of QoS 2 messages of its client that await PUBREL, sorted.
     pub inbound: Vec<PacketId>,
-    /// The will of its client.
-    pub will: Option<Will>,
+    /// The wills of its client with their numbers, sorted: the last one is that of its last connection, those before it are overdue.
+    pub wills: Vec<(u32, Will)>,
     /// What it is owed, sorted by ordinal; only what is not done.
     pub entries: Vec<RestoredEntry>,
 }

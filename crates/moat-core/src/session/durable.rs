@@ -16,6 +16,10 @@ pub struct Durable {
     pub queue: QueueId,
     /// The arrival of the next message.
     next_arrival: u64,
+    /// The number of the will in the store, if there is one that was not published.
+    pub will: Option<u32>,
+    /// Wills that were put into the store.
+    pub wills: u32,
     /// As [`Progress::sent_below`].
     pub sent_below: u64,
     /// As [`Progress::shifts`].
@@ -50,6 +54,8 @@ impl Durable {
         Durable {
             queue,
             next_arrival: progress.next_arrival,
+            will: None,
+            wills: 0,
             sent_below: progress.sent_below,
             shifts: progress.shifts.clone(),
             released: Vec::new(),

@@ -128,19 +128,24 @@ impl Shard {
         {
             session.durable = Some(Box::new(Durable::new(queue)));
         }
-        let Some(session) = self.session(at) else {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
-        let Some(durable) = session.durable.as_deref() else {
+        let record = Box::new(session.record(None));
+        let Some(durable) = session.durable.as_deref_mut() else {
             return;
         };
         let queue = durable.queue;
-        let record = Box::new(session.record(None));
         fx.journal.push(Write::PutSession(queue, record));
-        fx.journal.push(match &session.will {
-            Some(will) => Write::PutWill(queue, Arc::clone(will)),
-            None => Write::DeleteWill(queue),
-        });
+        if let Some(cancelled) = durable.will.take() {
+            fx.journal.push(Write::DeleteWill(queue, cancelled));
+        }
+        if let Some(will) = &session.will {
+            durable.wills = durable.wills.wrapping_add(1);
+            durable.will = Some(durable.wills);
+            let will = Arc::clone(will);
+            fx.journal.push(Write::PutWill(queue, durable.wills, will));
+        }
     }
 
     fn unannounced(&self, at: SessionIndex) -> Option<(SessionRef, ConnId)> {

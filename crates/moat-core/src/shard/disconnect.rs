@@ -116,16 +116,19 @@ impl Shard {
 
     /// Writes that a durable session has no connection any more, and how far it has come.
     fn keep_offline(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
-        let Some(session) = self.session(at) else {
-            return;
-        };
-        let Some(durable) = session.durable.as_deref() else {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
         let record = Box::new(session.record(Some(now)));
-        fx.journal.push(Write::PutSession(durable.queue, record));
-        if session.will.is_none() {
-            fx.journal.push(Write::DeleteWill(durable.queue));
+        let Some(durable) = session.durable.as_deref_mut() else {
+            return;
+        };
+        let queue = durable.queue;
+        fx.journal.push(Write::PutSession(queue, record));
+        if session.will.is_none()
+            && let Some(number) = durable.will.take()
+        {
+            fx.journal.push(Write::DeleteWill(queue, number));
         }
         if session.outbound.is_some() {
             // What was sent has to be known as well.
@@ -203,19 +206,33 @@ impl Shard {
         let session = self.residents.sessions.get_mut(at.get())?;
         session.will_at = Time::NEVER;
         let will = session.will.take()?;
-        let queue = session.durable.as_ref().map(|durable| durable.queue);
-        let terms = match (&mut self.keeper, queue) {
-            (Some(keeper), Some(queue)) => Terms {
-                will_of: Some(queue),
+        let durable = session.durable.as_deref_mut();
+        let number = durable.and_then(|durable| durable.will.take());
+        self.publish_stored_will(at, &will, number, now, fx)
+    }
+
+    /// Publishes a will that has `number` in the store, if it is there.
+    pub(super) fn publish_stored_will(
+        &mut self,
+        at: SessionIndex,
+        will: &Will,
+        number: Option<u32>,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Option<u64> {
+        let stored = self.queue_of(at).zip(number);
+        let terms = match (&mut self.keeper, stored) {
+            (Some(keeper), Some(_)) => Terms {
+                will_of: stored,
                 receipt: Some(keeper.number()),
                 ..Terms::default()
             },
             _ => Terms::default(),
         };
         let receipt = terms.receipt;
-        let routed = self.route_will(at, &will, terms, now, fx);
-        if routed.is_none() {
-            self.write_for(at, fx, Write::DeleteWill);
+        let routed = self.route_will(at, will, terms, now, fx);
+        if let (None, Some((queue, number))) = (&routed, stored) {
+            fx.journal.push(Write::DeleteWill(queue, number));
         }
         receipt.filter(|_| matches!(routed, Some(Routed::Later(_))))
     }

@@ -1,6 +1,6 @@
 //! What a shard has put into the store and what waits for that.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use ahash::RandomState;
 
@@ -26,8 +26,8 @@ pub(super) struct Keeper {
     committed: u64,
     /// What waits for tickets, in their order.
     waiting: VecDeque<(u64, After)>,
-    /// Publications that wait for takers in other shards.
-    pub(super) publications: HashMap<u64, Publication, RandomState>,
+    /// Publications that wait for takers in other shards, and those behind them, by number.
+    pub(super) publications: BTreeMap<u64, Publication>,
     /// Entries here of publications that other shards write, by shard and its number of the publication.
     pub(super) foreign: HashMap<(ShardId, u64), Vec<Local>, RandomState>,
     /// Sessions that are over and go from the store when their will is in it, by receipt.
@@ -65,7 +65,7 @@ impl Keeper {
             next_sequence,
             committed: 0,
             waiting: VecDeque::new(),
-            publications: HashMap::default(),
+            publications: BTreeMap::new(),
             foreign: HashMap::default(),
             endings: HashMap::default(),
             numbers: 0,

@@ -58,7 +58,7 @@ use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::FrameCache;
 use crate::router::{Interest, Retained, Shared, retained::RetainedLimits};
-use crate::session::{Link, PUMPED_MESSAGES_MAX, Session, SessionIndex};
+use crate::session::{Link, PUMPED_MESSAGES_MAX, Session, SessionIndex, Will};
 use crate::time::Time;
 
 /// One shard.
@@ -81,6 +81,8 @@ pub struct Shard {
     search_visits_left: usize,
     /// Searches that found nothing left of it; at most [`SEARCHES_UNDER_WAY_MAX`] per session of any shard.
     delayed_searches: VecDeque<search::Delayed>,
+    /// Wills of connections before the last ones, found in the store; published as soon as every shard knows what the others want.
+    overdue_wills: Vec<(SessionIndex, u32, Will)>,
     /// Its side of the store; absent where nothing is durable.
     keeper: Option<keeper::Keeper>,
 }
@@ -147,6 +149,7 @@ impl Shard {
             turn_ends_at: 0,
             search_visits_left: SEARCH_VISITS_PER_TURN_MAX,
             delayed_searches: VecDeque::new(),
+            overdue_wills: Vec::new(),
             keeper: None,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use moat_codec::QoS;
+
 use super::publication::{Asked, Coordinator, Publication, Terms};
 use super::publish::retain_refused;
 use super::search::{Search, SearchPart};
@@ -247,13 +249,15 @@ impl Shard {
         let mut outgoing = Outgoing::of_message(message, frames, now);
         delivery.residents.takers.coordinator = coordinator;
         delivery.deliver(&mut outgoing, None, fx);
+        // What follows it from the same client must not be durable before it is.
+        let is_stored = self.keeper.is_some() && message.qos != QoS::AtMostOnce;
         if self.keeper.is_some() {
             let takers = std::mem::take(&mut self.residents.takers);
             let publication = Publication {
                 message: Arc::clone(message),
                 takers: takers.list,
                 local: takers.local,
-                number: coordinator.map_or(0, |(_, number)| number),
+                number: self.publication_number(coordinator),
                 awaiting: asked,
                 dealt: i64::from(takers.further),
                 remote: Vec::new(),
@@ -261,11 +265,14 @@ impl Shard {
                 terms: terms.map(|terms| *terms).unwrap_or_default(),
                 from,
                 is_awaited: true,
+                is_via_owner: is_stored,
                 origin: None,
             };
             self.begin_publication(publication, now, fx);
         }
-        fx.tell_last(from.shard, PeerMessage::OwnerDone { session: from });
+        if !is_stored {
+            fx.tell_last(from.shard, PeerMessage::OwnerDone { session: from });
+        }
     }
 
     fn owner_done(&mut self, owner: ShardId, session: SessionRef) {

@@ -68,8 +68,8 @@ pub(super) struct Takers {
 pub struct Terms {
     /// A QoS 2 message of this session's client has this identifier.
     pub inbound: Option<(QueueId, PacketId)>,
-    /// It is the will of this session's client.
-    pub will_of: Option<QueueId>,
+    /// It is the will of this session's client, with its number.
+    pub will_of: Option<(QueueId, u32)>,
     /// The number under which its publisher's home waits for it.
     pub receipt: Option<u64>,
 }
@@ -101,6 +101,8 @@ pub(super) struct Publication {
     pub(super) terms: Terms,
     /// Whose it is.
     pub(super) from: SessionRef,
+    /// Whether its home hears by [`PeerMessage::OwnerDone`] that it is durable.
+    pub(super) is_via_owner: bool,
     /// Whether its publisher waits already, since other shards were asked.
     pub(super) is_awaited: bool,
     /// Where it was, if it was in the store before.
@@ -132,14 +134,34 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> bool {
-        if publication.is_complete() {
+        let others_wait = self
+            .keeper
+            .as_ref()
+            .is_some_and(|keeper| !keeper.publications.is_empty());
+        if publication.is_complete() && !others_wait {
             return self.write_publication(publication, now, fx);
         }
+        // What was published later is not durable earlier: or it could be all there is after a crash.
         publication.is_awaited = true;
         if let Some(keeper) = &mut self.keeper {
             keeper.publications.insert(publication.number, publication);
         }
         true
+    }
+
+    /// Writes the publications that are complete, up to the first that is not.
+    fn write_complete(&mut self, now: Time, fx: &mut Effects) {
+        loop {
+            let Some(keeper) = &mut self.keeper else {
+                return;
+            };
+            let first = keeper.publications.first_entry();
+            let Some(first) = first.filter(|first| first.get().is_complete()) else {
+                return;
+            };
+            let publication = first.remove();
+            self.write_publication(publication, now, fx);
+        }
     }
 
     fn write_publication(
@@ -185,9 +207,9 @@ impl Shard {
             is_written = true;
             fx.journal.push(Write::PutInbound(queue, id));
         }
-        if let Some(queue) = publication.terms.will_of {
+        if let Some((queue, number)) = publication.terms.will_of {
             is_written = true;
-            fx.journal.push(Write::DeleteWill(queue));
+            fx.journal.push(Write::DeleteWill(queue, number));
         }
         if is_written {
             let after = After::Publication(Box::new(publication), position);
@@ -227,8 +249,11 @@ impl Shard {
             let (local, message) = (&publication.local, &publication.message);
             self.entries_committed(local, position, message, now, fx);
         }
+        let session = publication.from;
+        if publication.is_via_owner {
+            fx.tell_last(session.shard, PeerMessage::OwnerDone { session });
+        }
         if let Some(receipt) = publication.terms.receipt {
-            let session = publication.from;
             if session.shard == self.id {
                 self.acknowledged(session, receipt, fx);
             } else {
@@ -360,11 +385,7 @@ impl Shard {
         }
         publication.takers.extend(takers);
         publication.local.extend(local);
-        if publication.is_complete()
-            && let Some(publication) = keeper.publications.remove(&number)
-        {
-            self.write_publication(publication, now, fx);
-        }
+        self.write_complete(now, fx);
     }
 
     /// A publication that another shard coordinates is durable.
@@ -414,6 +435,7 @@ impl Shard {
             takers: list,
             local,
             origin,
+            is_via_owner: false,
             number: 0,
             awaiting: 0,
             dealt: 0,

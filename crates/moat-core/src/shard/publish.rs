@@ -509,7 +509,7 @@ impl Shard {
             message,
             takers: takers.list,
             local: takers.local,
-            number: coordinator.map_or(0, |(_, number)| number),
+            number: self.publication_number(coordinator),
             awaiting: asked,
             dealt: i64::from(takers.further),
             remote: Vec::new(),
@@ -517,6 +517,7 @@ impl Shard {
             terms,
             from,
             is_awaited: false,
+            is_via_owner: false,
             origin: None,
         };
         Ok(match self.begin_publication(publication, now, fx) {
@@ -529,6 +530,15 @@ impl Shard {
     pub(super) fn coordinate(&mut self, qos: QoS) -> Option<Coordinator> {
         let keeper = self.keeper.as_mut()?;
         (qos != QoS::AtMostOnce).then(|| (self.id, keeper.number()))
+    }
+
+    /// The number of a publication, whoever asked for it or not.
+    pub(super) fn publication_number(&mut self, coordinator: Option<Coordinator>) -> u64 {
+        let keeper = self.keeper.as_mut();
+        coordinator.map_or_else(
+            || keeper.map_or(0, |keeper| keeper.number()),
+            |(_, number)| number,
+        )
     }
 
     pub(super) fn durable_shards(&self) -> ShardSet {

@@ -39,6 +39,9 @@ pub fn restore_all(shards: &mut [Shard], effects: &mut [Effects], restored: Rest
     exchange(shards, effects, &topology, now);
     for (shard, fx) in shards.iter_mut().zip(effects.iter_mut()) {
         shard.end_empty_groups(fx);
+        for (at, number, will) in std::mem::take(&mut shard.overdue_wills) {
+            shard.publish_stored_will(at, &will, Some(number), now, fx);
+        }
     }
     exchange(shards, effects, &topology, now);
 }
@@ -90,7 +93,7 @@ impl Shard {
             subscriptions,
             mut progress,
             inbound,
-            will,
+            mut wills,
             entries,
         } = restored;
         progress.note_arrivals(&entries);
@@ -108,11 +111,14 @@ impl Shard {
             u32::MAX => Time::NEVER,
             secs => offline_since.plus_secs(u64::from(secs)),
         };
-        if let Some(will) = &will {
-            session.will_at = offline_since.plus_secs(u64::from(will.delay_secs));
-        }
-        session.will = will.map(Arc::new);
         let mut durable = Durable::restored(queue, &progress);
+        if let Some((number, will)) = wills.pop() {
+            session.will_at = offline_since.plus_secs(u64::from(will.delay_secs));
+            session.will = Some(Arc::new(will));
+            (durable.will, durable.wills) = (Some(number), number);
+        }
+        self.overdue_wills
+            .extend(wills.into_iter().map(|(number, will)| (at, number, will)));
         if was_online {
             durable.everything_may_be_sent();
         }

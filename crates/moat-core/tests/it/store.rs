@@ -33,7 +33,7 @@ pub(crate) struct ModelStore {
     subscriptions: BTreeMap<QueueId, Subscriptions>,
     progress: BTreeMap<QueueId, Progress>,
     inbound: BTreeSet<(QueueId, PacketId)>,
-    wills: BTreeMap<QueueId, Arc<Will>>,
+    wills: BTreeMap<(QueueId, u32), Arc<Will>>,
     groups: BTreeMap<QueueId, Arc<str>>,
     retained: BTreeMap<String, Arc<Message>>,
 }
@@ -84,7 +84,7 @@ impl ModelStore {
                 self.sessions.remove(&queue);
                 self.subscriptions.remove(&queue);
                 self.progress.remove(&queue);
-                self.wills.remove(&queue);
+                self.wills.retain(|(of, _), _| *of != queue);
                 self.inbound.retain(|(of, _)| *of != queue);
             }
             Write::PutSubscription {
@@ -110,11 +110,11 @@ impl ModelStore {
             Write::DeleteInbound(queue, id) => {
                 self.inbound.remove(&(queue, id));
             }
-            Write::PutWill(queue, will) => {
-                self.wills.insert(queue, will);
+            Write::PutWill(queue, number, will) => {
+                self.wills.insert((queue, number), will);
             }
-            Write::DeleteWill(queue) => {
-                self.wills.remove(&queue);
+            Write::DeleteWill(queue, number) => {
+                self.wills.remove(&(queue, number));
             }
             Write::PutGroup(queue, filter) => {
                 self.groups.insert(queue, filter);
@@ -169,10 +169,12 @@ impl ModelStore {
                 .filter(|(of, _)| of == queue)
                 .map(|(_, id)| *id)
                 .collect(),
-            will: self
+            wills: self
                 .wills
-                .get(queue)
-                .map(|will| Will::of_parts(&will.parts())),
+                .iter()
+                .filter(|((of, _), _)| of == queue)
+                .map(|((_, number), will)| (*number, Will::of_parts(&will.parts())))
+                .collect(),
             entries: entries_of(*queue),
         });
         let groups = self.groups.iter().map(|(queue, filter)| RestoredGroup {

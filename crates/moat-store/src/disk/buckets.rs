@@ -110,6 +110,29 @@ impl BucketHandle {
             })
     }
 
+    /// Everything, a value that is damaged as an error of its own.
+    pub(super) fn entries_each(
+        &self,
+        engine: &Engine,
+    ) -> impl Iterator<Item = Result<Entry, StoreError>> {
+        let mut readable = true;
+        self.keyspace.iter().map_while(move |entry| {
+            let entry = readable.then_some(entry)?;
+            Some(match entry.into_inner() {
+                Ok((key, stored)) => {
+                    let key = value::given_key(key.into());
+                    let decoded = self.decode(&key, stored.into());
+                    decoded.map(|versioned| Entry { key, versioned })
+                }
+                Err(error) => {
+                    // What comes after a block that cannot be read is not known to be all.
+                    readable = false;
+                    Err(engine.error(&format!("bucket {}", self.name), error))
+                }
+            })
+        })
+    }
+
     fn decode(&self, key: &[u8], stored: Bytes) -> Result<Versioned, StoreError> {
         value::decode(self.seed, key, stored).map_err(|_| self.damaged(key))
     }

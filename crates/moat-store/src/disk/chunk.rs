@@ -178,10 +178,14 @@ fn put_field(bytes: &mut Vec<u8>, field: &[u8]) {
 
 fn put_varint(bytes: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
+        bytes.push(0x80 | low_bits(number));
         number >>= 7;
     }
-    bytes.push((number & 0x7f) as u8);
+    bytes.push(low_bits(number));
+}
+
+fn low_bits(number: usize) -> u8 {
+    number.to_le_bytes()[0] & 0x7f
 }
 
 fn take_field(bytes: &mut Bytes) -> Option<Bytes> {

@@ -62,6 +62,7 @@ impl DiskStore {
         let added = add(&mut plan)?;
         plan.seal()?;
         self.check_room(plan.bytes, plan.appends)?;
+        plan.wait_for_room()?;
         let (batch, outcome) = plan.finish();
         live.engine.commit(batch)?;
         outcome.apply(&self.shared, writer);
@@ -247,7 +248,7 @@ fn stop_on(writer: &mut Writer, error: &StoreError) {
 
 /// Writes and removes notes, durably.
 pub(super) fn write_notes(live: &Live, put: &[Note], remove: &[Bytes]) -> Result<(), StoreError> {
-    let mut batch = live.engine.batch();
+    let mut batch = live.batch();
     for note in put {
         batch.insert(&live.notes, note.key(), note.value());
     }

@@ -9,7 +9,6 @@ use crate::Revision;
 
 /// An end that is due.
 pub(super) struct End {
-    pub(super) nanos: u64,
     pub(super) revision: Revision,
     pub(super) bucket: String,
     pub(super) key: Bytes,
@@ -34,12 +33,10 @@ pub(super) fn encode(nanos: u64, revision: Revision, bucket: &str, key: &[u8]) -
 /// `None`: it is damaged.
 pub(super) fn decode(place: &[u8], stored: Bytes) -> Option<End> {
     let found = value::decode(value::seed(ENDS), place, stored).ok()?;
-    let nanos = u64::from_be_bytes(place.get(..8)?.try_into().ok()?);
     let mut what = found.value;
     let length = usize::from(*what.first()?);
     let bucket = String::from_utf8(what.get(1..=length)?.to_vec()).ok()?;
     Some(End {
-        nanos,
         revision: found.revision,
         bucket,
         key: what.split_off(1 + length),

@@ -2,19 +2,24 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, PinningPolicy};
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode,
+};
 
 use super::Durability;
 use super::limits::{
     BLOCK_CACHE_BYTES, BUCKET_MEMTABLE_BYTES, JOURNALS_BYTES, NOTES_MEMTABLE_BYTES, OPEN_FILES_MAX,
-    SEGMENT_MEMTABLE_BYTES, WORKER_THREADS,
+    SEGMENT_MEMTABLE_BYTES, UNMERGED_TABLES_MAX, UNWRITTEN_MEMTABLES_MAX, WORKER_THREADS,
 };
 use super::open::{OpenError, database, failed, is_disk_full, means_full, sync_folder};
 use crate::StoreError;
 
 const TABLE_BLOCK_BYTES: u32 = 4096;
+/// How often the engine is asked whether it has caught up.
+const ROOM_POLL: Duration = Duration::from_millis(1);
 
 /// An open database.
 pub(super) struct Engine {
@@ -112,6 +117,24 @@ impl Engine {
 
     pub(super) fn commit(&self, batch: fjall::OwnedWriteBatch) -> Result<(), StoreError> {
         batch.commit().map_err(|error| self.error("journal", error))
+    }
+
+    /// Waits until the engine has written enough of what a keyspace holds in memory.
+    ///
+    /// It would wait itself, within the commit; but for ever, if what it waits for has failed.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the engine has no event for it; this is the storage thread, whose callers wait anyway"
+    )]
+    pub(super) fn wait_for_room(&self, keyspace: &Keyspace) -> Result<(), StoreError> {
+        while keyspace.sealed_memtable_count() >= UNWRITTEN_MEMTABLES_MAX
+            || keyspace.tree.l0_run_count() >= UNMERGED_TABLES_MAX
+        {
+            let alive = self.db.persist(PersistMode::Buffer);
+            alive.map_err(|error| self.error("journal", error))?;
+            std::thread::sleep(ROOM_POLL);
+        }
+        Ok(())
     }
 
     pub(super) fn delete(&self, keyspace: Keyspace) -> Result<(), StoreError> {

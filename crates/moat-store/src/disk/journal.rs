@@ -5,14 +5,19 @@
 //! crash: it was never acknowledged. It is loss anywhere else. So the journals are read first: a
 //! whole batch behind a broken one means that the broken one had been whole.
 //!
+//! The first item of every batch holds the store's mark, random bytes that nobody else knows: a payload
+//! that looks like a batch is not taken for one.
+//!
 //! A journal is a row of batches: a start (tag 1, number of items, sequence number), its items
 //! (tag 2 for a key and its value, tag 4 for a keyspace that was emptied), and an end (tag 3, the
 //! checksum of the items, four bytes that close it). Zeros follow the last: room reserved in advance.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::limits::JOURNAL_FILE_BYTES_MAX;
@@ -22,6 +27,11 @@ const CLOSING: &[u8] = b"FJL\x03";
 const START_BYTES: usize = 1 + 4 + 8;
 const ITEM_HEAD_BYTES: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
 const CLEAR_BYTES: usize = 1 + 8;
+/// The key of a batch's first item, whose value is the mark.
+pub(super) const MARK_KEY: &[u8] = b"k";
+pub(super) const MARK_BYTES: usize = 16;
+/// Where a batch has its mark.
+const MARK_AT: usize = START_BYTES + ITEM_HEAD_BYTES + MARK_KEY.len();
 const END_BYTES: usize = 1 + 8 + CLOSING.len();
 
 /// A batch that was not whole at the end of the newest journal, and is no more.
@@ -42,15 +52,23 @@ pub struct TornTail {
 pub(super) struct Survey {
     pub(super) files: Vec<PathBuf>,
     pub(super) batches: u64,
+    pub(super) bytes: u64,
     /// What may be dropped.
     pub(super) torn: Option<TornTail>,
     /// What may not: file and what is lost.
     pub(super) damages: Vec<(PathBuf, String)>,
 }
 
-/// Reads every journal in `folder`. `in_order`: each batch was synced before the next was written,
-/// so nothing whole can lie behind a batch that is not.
-pub(super) fn survey(folder: &Path, in_order: bool) -> Result<Survey, OpenError> {
+/// What the journals of a store are like.
+pub(super) struct Expected {
+    pub(super) mark: [u8; MARK_BYTES],
+    /// Each batch was synced before the next was written, so nothing whole can lie behind a batch that
+    /// is not.
+    pub(super) in_order: bool,
+}
+
+/// Reads every journal in `folder`.
+pub(super) fn survey(folder: &Path, expected: &Expected) -> Result<Survey, OpenError> {
     let mut survey = Survey::default();
     let numbers = numbers(folder)?;
     for pair in numbers.windows(2) {
@@ -71,8 +89,9 @@ pub(super) fn survey(folder: &Path, in_order: bool) -> Result<Survey, OpenError>
         let newest = index + 1 == numbers.len();
         let (batches, end) = whole_batches(&bytes, &mut last_seqno);
         survey.batches += batches;
-        if bytes[end..].iter().any(|byte| *byte != 0) {
-            survey.judge(&path, &bytes, end, newest, in_order);
+        survey.bytes += end as u64;
+        if !is_zero(&bytes[end..]) {
+            survey.judge(&path, &bytes, end, newest, expected);
         }
         survey.files.push(path);
     }
@@ -91,9 +110,9 @@ pub(super) fn cut(torn: &TornTail) -> Result<(), OpenError> {
 
 impl Survey {
     /// `bytes` are no whole batch at `end`, and not zeros.
-    fn judge(&mut self, path: &Path, bytes: &[u8], end: usize, newest: bool, in_order: bool) {
-        let behind = batches_behind(&bytes[end..]);
-        if newest && (behind == 0 || !in_order) {
+    fn judge(&mut self, path: &Path, bytes: &[u8], end: usize, newest: bool, expected: &Expected) {
+        let behind = batches_behind(&bytes[end..], &expected.mark);
+        if newest && (behind == 0 || !expected.in_order) {
             let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
             self.torn = Some(TornTail {
                 file: path.to_path_buf(),
@@ -131,15 +150,35 @@ fn numbers(folder: &Path) -> Result<Vec<u64>, OpenError> {
     Ok(numbers)
 }
 
+/// A journal up to its last byte that was ever written: the room reserved behind it is a hole.
 fn read(path: &Path) -> Result<Vec<u8>, OpenError> {
     let mut bytes = Vec::new();
     let mut read = || {
-        File::open(path)?
-            .take(JOURNAL_FILE_BYTES_MAX)
-            .read_to_end(&mut bytes)
+        let mut file = File::open(path)?;
+        let end = end_of_data(&file)?.min(JOURNAL_FILE_BYTES_MAX);
+        file.rewind()?;
+        file.take(end).read_to_end(&mut bytes)
     };
     read().map_err(|error| failed(path, &error))?;
     Ok(bytes)
+}
+
+fn end_of_data(file: &File) -> std::io::Result<u64> {
+    let mut end = 0;
+    loop {
+        match rustix::fs::seek(file, SeekFrom::Data(end)) {
+            Ok(data) => end = rustix::fs::seek(file, SeekFrom::Hole(data))?,
+            Err(Errno::NXIO) => return Ok(end),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes
+        .chunks(ZEROS.len())
+        .all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 
 /// How many whole batches `bytes` begin with, and where they end.
@@ -158,19 +197,15 @@ fn whole_batches(bytes: &[u8], last_seqno: &mut Option<u64>) -> (u64, usize) {
 }
 
 /// How many whole batches begin somewhere behind the start of `bytes`.
-fn batches_behind(bytes: &[u8]) -> usize {
-    let (mut count, mut at) = (0, 0);
-    while let Some(found) = bytes[at..]
-        .windows(CLOSING.len())
-        .position(|four| four == CLOSING)
-    {
-        at += found + CLOSING.len();
-        while let Some(batch) = batch(&bytes[at..]) {
-            at += batch.length;
-            count += 1;
-        }
-    }
-    count
+fn batches_behind(bytes: &[u8], mark: &[u8; MARK_BYTES]) -> usize {
+    let marked = bytes
+        .windows(MARK_BYTES)
+        .enumerate()
+        .filter(|(_, bytes)| bytes == mark);
+    let starts = marked.filter_map(|(at, _)| at.checked_sub(MARK_AT));
+    starts
+        .filter(|start| batch(&bytes[*start..]).is_some())
+        .count()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -212,9 +247,33 @@ fn item(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Where each whole batch ends.
+#[cfg(test)]
+pub(super) fn ends(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut end = 0;
+    while let Some(batch) = batch(&bytes[end..]) {
+        end += batch.length;
+        ends.push(end);
+    }
+    ends
+}
+
+/// A batch with the checksum of what it holds.
+#[cfg(test)]
+pub(super) fn resealed(batch: &[u8]) -> Vec<u8> {
+    let mut sealed = batch.to_vec();
+    let end = sealed.len() - END_BYTES;
+    let sum = xxh3_64(&sealed[START_BYTES..end]);
+    sealed[end + 1..end + 9].copy_from_slice(&sum.to_le_bytes());
+    sealed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MARK: [u8; MARK_BYTES] = *b"0123456789abcdef";
 
     fn journal(batches: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -226,9 +285,10 @@ mod tests {
             bytes.extend([2, 0, 0]);
             bytes.extend(7u64.to_le_bytes());
             bytes.extend(1u16.to_le_bytes());
-            bytes.extend(3u32.to_le_bytes());
-            bytes.extend(3u32.to_le_bytes());
-            bytes.extend(b"kval");
+            bytes.extend(16u32.to_le_bytes());
+            bytes.extend(16u32.to_le_bytes());
+            bytes.extend(b"k");
+            bytes.extend(MARK);
             let sum = xxh3_64(&bytes[start..]);
             bytes.push(3);
             bytes.extend(sum.to_le_bytes());
@@ -251,7 +311,11 @@ mod tests {
             }
             let (whole, end) = whole_batches(&flipped, &mut None);
             assert_eq!((whole, end), ((at / length) as u64, at / length * length));
-            assert_eq!(batches_behind(&flipped[end..]), 2 - at / length, "{at}");
+            assert_eq!(
+                batches_behind(&flipped[end..], &MARK),
+                2 - at / length,
+                "{at}"
+            );
         }
     }
 
@@ -264,13 +328,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_without_the_mark_is_none() {
+        assert_eq!(batches_behind(&journal(1), &MARK), 1);
+        assert_eq!(batches_behind(&journal(1), &[7; MARK_BYTES]), 0);
+    }
+
+    #[test]
     fn a_cut_batch_is_a_torn_tail() {
         let bytes = journal(2);
         for cut in bytes.len() / 2 + 1..bytes.len() {
             let mut rest = bytes[..cut].to_vec();
             rest.extend([0; 99]);
             let (whole, end) = whole_batches(&rest, &mut None);
-            assert_eq!((whole, batches_behind(&rest[end..])), (1, 0));
+            assert_eq!((whole, batches_behind(&rest[end..], &MARK)), (1, 0));
         }
     }
 }

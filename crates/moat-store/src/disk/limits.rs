@@ -27,6 +27,11 @@ pub(super) const BLOCK_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) const OPEN_FILES_MAX: usize = 256;
 /// Threads that move journals into tables and merge tables.
 pub(super) const WORKER_THREADS: usize = 2;
+/// Full memtables of a keyspace that wait to be written; the writer waits for one. The engine stops at 4.
+pub(super) const UNWRITTEN_MEMTABLES_MAX: usize = 3;
+/// Tables of a keyspace that wait to be merged; the writer waits for a merge. The engine slows down at
+/// 20 and stops at 30.
+pub(super) const UNMERGED_TABLES_MAX: usize = 24;
 /// Sealed journals beyond this many bytes make the buckets they belong to write their tables.
 pub(super) const JOURNALS_BYTES: u64 = 64 * 1024 * 1024;
 /// A journal file beyond this is no journal of this store: 4 times what it may reach.

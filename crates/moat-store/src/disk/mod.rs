@@ -26,7 +26,9 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod value;
+mod verify;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -40,14 +42,18 @@ pub use self::limits::{
     SEGMENTS_AGED_MAX,
 };
 pub use self::open::{FORMAT, OpenError, Opened};
+pub use self::verify::{
+    BucketStats, PartStats, Problem, Report, SegmentStats, Stats, VerifyProgress, stats, verify,
+};
 
 use self::engine::Engine;
 use self::index::Index;
-use self::open::{Format, MIGRATIONS, Migration, prepare, prepare_locked};
+use self::notes::Note;
+use self::open::{Format, MIGRATIONS, Migration, lock_existing, prepare, prepare_locked};
 use self::plan::{Change, What};
 use self::read::LogReader;
 use self::recover::{Recovered, create, recover};
-use self::shared::{Live, Shared, Writer};
+use self::shared::{Live, Shared, Writer, closed};
 use crate::watch::{Queue, QueueWatch, Source, locked};
 use crate::{
     Expect, Extent, Page, Part, Position, Record, Revision, ScanPage, Sequence, Store, StoreError,
@@ -87,11 +93,22 @@ impl Default for DiskOptions {
     }
 }
 
+/// Why a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be written to.
+    Serve(DiskOptions),
+    /// To be looked at.
+    Inspect,
+}
+
 /// A [`Store`] on disk.
 pub struct DiskStore {
     shared: Arc<Shared>,
     writer: Mutex<Writer>,
     options: DiskOptions,
+    /// Nothing is written.
+    inspects: bool,
     opened: Opened,
     /// Released last, by the system, when this store or its process ends.
     _lock: File,
@@ -103,24 +120,33 @@ impl DiskStore {
     /// # Errors
     /// See [`OpenError`]; nothing was changed but the end of a journal that a crash had left torn.
     pub fn open(folder: &Path, options: DiskOptions) -> Result<Self, OpenError> {
-        Self::open_with(folder, options, MIGRATIONS)
+        Self::open_for(folder, Purpose::Serve(options))
+    }
+
+    fn open_for(folder: &Path, purpose: Purpose) -> Result<Self, OpenError> {
+        Self::open_with(folder, purpose, MIGRATIONS)
     }
 
     fn open_with(
         folder: &Path,
-        options: DiskOptions,
+        purpose: Purpose,
         migrations: &[Migration],
     ) -> Result<Self, OpenError> {
         let prepared = prepare(folder, migrations)?;
         let store = Self {
             shared: Arc::new(Shared::new(folder)),
             writer: Mutex::default(),
-            options,
+            options: match purpose {
+                Purpose::Serve(options) => options,
+                Purpose::Inspect => DiskOptions::default(),
+            },
+            inspects: purpose == Purpose::Inspect,
             opened: prepared.opened,
             _lock: prepared.lock,
         };
         let mut writer = locked(&store.writer);
-        store.start(&mut writer, store.opened.created)?;
+        let live = store.start(&mut writer, store.opened.created)?;
+        *write_lock(&store.shared.gate) = Ok(live);
         if store.opened.created {
             write_lock(&store.shared.index).counted = true;
         }
@@ -142,74 +168,99 @@ impl DiskStore {
     /// As [`DiskStore::open`]; the store stays closed then.
     pub fn reopen(&self) -> Result<(), OpenError> {
         let mut writer = locked(&self.writer);
-        let before = self.close();
-        prepare_locked(&self.shared.folder, MIGRATIONS)?;
-        let started = self.start(&mut writer, false);
+        // Readers wait until it is open again.
+        let mut gate = write_lock(&self.shared.gate);
+        let before = self.let_go(&mut gate);
+        let prepared = prepare_locked(&self.shared.folder, MIGRATIONS);
+        let started = prepared.and_then(|_| self.start(&mut writer, false));
         let mut index = write_lock(&self.shared.index);
         match started {
-            Ok(()) => index.inherit(&before),
-            // For the next attempt.
-            Err(_) => *index = before.without_keyspaces(),
+            Ok(live) => {
+                index.inherit(&before);
+                *gate = Ok(live);
+                Ok(())
+            }
+            Err(error) => {
+                // For the next attempt.
+                *index = before;
+                *gate = Err(match &error {
+                    OpenError::DiskFull { .. } => StoreError::DiskFull,
+                    OpenError::Corrupt { place, lost } => StoreError::Corrupt {
+                        place: place.clone(),
+                        lost: lost.clone(),
+                    },
+                    error => StoreError::Broken {
+                        cause: error.to_string(),
+                    },
+                });
+                Err(error)
+            }
         }
-        started
     }
 
     /// Lets go of the database. What memory knew of the log.
-    fn close(&self) -> Index {
-        let mut gate = write_lock(&self.shared.gate);
+    fn let_go(&self, gate: &mut Result<Live, StoreError>) -> Index {
         let index = std::mem::take(&mut *write_lock(&self.shared.index));
-        self.shared.replace_buckets(Default::default());
-        // Its handles first: the engine waits for its threads, and the lock is with the handles.
+        self.shared.replace_buckets(HashMap::new());
+        // Its handles first: the engine waits for its threads, and its lock is with the handles.
         let index = index.without_keyspaces();
-        *gate = None;
+        *gate = Err(closed());
         index
     }
 
     /// Opens the database of a prepared folder.
-    fn start(&self, writer: &mut Writer, is_new: bool) -> Result<(), OpenError> {
+    fn start(&self, writer: &mut Writer, is_new: bool) -> Result<Live, OpenError> {
         let folder = &self.shared.folder;
         let engine = Engine::open(folder, self.options.durability)?;
         let place = |error| open_error(folder, error);
-        let format = Format {
-            number: FORMAT,
-            durability: self.options.durability,
+        let found = Format::read(folder)?;
+        let format = match found {
+            Some(found) => Format {
+                durability: self.options.durability,
+                ..found
+            },
+            None => Format::new(self.options.durability),
         };
         if is_new {
             create(&engine).map_err(place)?;
         }
-        if Format::read(folder)? != Some(format) {
+        if found != Some(format) && !self.inspects {
             format.write(folder)?;
         }
         let recovered = recover(&engine).map_err(place)?;
-        self.take_over(engine, recovered, writer).map_err(place)
+        self.take_over(engine, format, recovered, writer)
+            .map_err(place)
     }
 
     fn take_over(
         &self,
         engine: Engine,
+        format: Format,
         recovered: Recovered,
         writer: &mut Writer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Live, StoreError> {
         let live = Live {
             engine,
             notes: recovered.notes,
             ends: recovered.ends,
             ids: recovered.ids,
+            mark: format.mark,
         };
-        for orphan in recovered.orphans {
-            live.engine.delete(orphan)?;
-        }
         let starts = recovered.starts + 1;
-        commit::write_notes(&live, &[notes::Note::Starts(starts)], &[])?;
+        if !self.inspects {
+            for orphan in recovered.orphans {
+                live.engine.delete(orphan)?;
+            }
+            commit::write_notes(&live, &[Note::Starts(starts)], &[])?;
+        }
         writer.revision = writer.revision.max(starts << REVISIONS_PER_START_BITS);
         writer.known = recovered.known;
         writer.next_end = commit::next_end(&live)?;
         writer.stopped = None;
         self.shared.replace_buckets(recovered.buckets);
         *write_lock(&self.shared.index) = recovered.index;
-        *write_lock(&self.shared.gate) = Some(live);
         self.shared.measure();
-        Ok(())
+        Ok(live)
     }
 
     fn reader<T>(
@@ -227,7 +278,7 @@ impl DiskStore {
 
 impl Drop for DiskStore {
     fn drop(&mut self) {
-        drop(self.close());
+        self.let_go(&mut write_lock(&self.shared.gate));
     }
 }
 

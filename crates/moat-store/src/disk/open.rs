@@ -5,10 +5,11 @@
 //! was left by a start that did not get far.
 
 use std::fs::{File, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::journal::{self, Survey, TornTail};
+use super::journal::{self, Expected, MARK_BYTES, Survey, TornTail};
 use super::{Durability, manifest};
 
 /// The format this version writes.
@@ -50,7 +51,7 @@ pub enum OpenError {
     },
     /// An earlier moat wrote it, and nobody knows how to bring it up to date.
     #[error(
-        "{folder}: the store has format {found}, this version of moat cannot migrate it to {known}: start the versions between them once, in order"
+        "{folder}: the store has format {found}, and not {known}: start moat once to bring it up to date; if that cannot, start the versions between them once, in order"
     )]
     OlderFormat {
         /// The store's folder.
@@ -128,10 +129,37 @@ pub(super) fn database(folder: &Path) -> PathBuf {
 
 /// Takes the lock, and brings the folder into the state that the engine may see.
 pub(super) fn prepare(folder: &Path, migrations: &[Migration]) -> Result<Prepared, OpenError> {
-    std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    if !folder.is_dir() {
+        std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+        if let Some(parent) = folder
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            sync_folder(parent).map_err(|error| failed(parent, &error))?;
+        }
+    }
     let lock = lock(folder)?;
     let opened = prepare_locked(folder, migrations)?;
     Ok(Prepared { lock, opened })
+}
+
+/// The lock and the format of a store that has to be there, and that this version understands.
+pub(super) fn lock_existing(folder: &Path) -> Result<(File, Format), OpenError> {
+    let name = || folder.display().to_string();
+    if !folder.join("format").exists() {
+        return Err(OpenError::Missing { folder: name() });
+    }
+    let lock = lock(folder)?;
+    let format = Format::read(folder)?.ok_or_else(|| OpenError::Missing { folder: name() })?;
+    if format.number < FORMAT {
+        return Err(OpenError::OlderFormat {
+            folder: name(),
+            found: format.number,
+            known: FORMAT,
+        });
+    }
+    migrate(folder, format, &[])?;
+    Ok((lock, format))
 }
 
 /// The same, with the lock in hand.
@@ -150,7 +178,7 @@ pub(super) fn prepare_locked(folder: &Path, migrations: &[Migration]) -> Result<
             lost: "the folder is missing, with everything in it".to_owned(),
         });
     }
-    let survey = journal::survey(&db, format.durability == Durability::Fsync)?;
+    let survey = journal::survey(&db, &format.expected())?;
     first_damage(&survey)?;
     for folder in manifest::folders(&db.join("keyspaces"))? {
         manifest::tables(&folder)?;
@@ -167,7 +195,11 @@ fn clear_unfinished(folder: &Path, db: &Path) -> Result<(), OpenError> {
     if !db.exists() {
         return Ok(());
     }
-    if journal::survey(db, true).is_ok_and(|survey| survey.batches > 0) {
+    let any = Expected {
+        mark: [0; MARK_BYTES],
+        in_order: false,
+    };
+    if journal::survey(db, &any).is_ok_and(|survey| survey.batches > 0) {
         return Err(OpenError::Corrupt {
             place: folder.join("format").display().to_string(),
             lost: "the file is missing, though the store has data".to_owned(),
@@ -186,7 +218,7 @@ fn first_damage(survey: &Survey) -> Result<(), OpenError> {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
     let open = File::options()
         .create(true)
@@ -239,9 +271,33 @@ pub(super) struct Format {
     pub(super) number: u32,
     /// How the store was last written: whether a batch was synced before the next.
     pub(super) durability: Durability,
+    /// By which the store knows its own batches.
+    pub(super) mark: [u8; MARK_BYTES],
 }
 
 impl Format {
+    /// Of a new store.
+    pub(super) fn new(durability: Durability) -> Self {
+        // The standard library seeds its hash tables from the system's random numbers.
+        let random = || RandomState::new().build_hasher().finish().to_le_bytes();
+        let mut mark = [0; MARK_BYTES];
+        mark[..8].copy_from_slice(&random());
+        mark[8..].copy_from_slice(&random());
+        Self {
+            number: FORMAT,
+            durability,
+            mark,
+        }
+    }
+
+    /// What its journals are like.
+    pub(super) fn expected(&self) -> Expected {
+        Expected {
+            mark: self.mark,
+            in_order: self.durability == Durability::Fsync,
+        }
+    }
+
     /// `None`: there is no store.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
         let path = folder.join("format");
@@ -275,6 +331,7 @@ impl Format {
                 Some("os") => Durability::Os,
                 _ => Durability::Fsync,
             },
+            mark: u128::from_str_radix(field("mark")?, 16).ok()?.to_be_bytes(),
         })
     }
 
@@ -284,7 +341,11 @@ impl Format {
             Durability::Fsync => "fsync",
             Durability::Os => "os",
         };
-        let text = format!("format = {}\ndurability = {durability}\n", self.number);
+        let mark = u128::from_be_bytes(self.mark);
+        let text = format!(
+            "format = {}\ndurability = {durability}\nmark = {mark:032x}\n",
+            self.number
+        );
         let (path, beside) = (folder.join("format"), folder.join("format.new"));
         let write = || {
             let mut file = File::create(&beside)?;

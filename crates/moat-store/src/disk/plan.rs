@@ -101,7 +101,7 @@ impl<'a> Plan<'a> {
         Self {
             shared,
             live,
-            batch: live.engine.batch(),
+            batch: live.batch(),
             now,
             now_ms: value::nanos(now).unwrap_or(0) / 1_000_000,
             parts: BTreeMap::new(),
@@ -450,6 +450,16 @@ impl<'a> Plan<'a> {
         let (first, segment) = index.parts.get(&part)?.segments.last_key_value()?;
         segment.keyspace.as_ref()?;
         Some((*first, segment.created))
+    }
+
+    /// Waits until the engine can take the batch without a stop.
+    pub(super) fn wait_for_room(&self) -> Result<(), StoreError> {
+        let targets = self.parts.values().filter_map(|plan| plan.target.as_ref());
+        let segments = targets.map(|target| &target.keyspace);
+        let buckets = self.buckets.iter().map(|bucket| &bucket.keyspace);
+        let own = [&self.live.notes, &self.live.ends, &self.live.ids];
+        let mut all = segments.chain(buckets).chain(own);
+        all.try_for_each(|keyspace| self.live.engine.wait_for_room(keyspace))
     }
 
     /// Everything that was added is in the batch.

@@ -10,6 +10,7 @@ use super::buckets::BucketHandle;
 use super::chunk::ChunkReader;
 use super::engine::{Engine, Kind};
 use super::index::{Index, KnownIds, PartIndex, Segment};
+use super::journal::MARK_KEY;
 use super::notes::{NOTES, Note, State, bucket_name, segment_name};
 use super::value;
 use crate::{Part, Revision, Sequence, StoreError};
@@ -58,6 +59,9 @@ pub(super) fn recover(engine: &Engine) -> Result<Recovered, StoreError> {
         let (key, stored) = entry
             .into_inner()
             .map_err(|error| engine.error(NOTES, error))?;
+        if *key == *MARK_KEY {
+            continue;
+        }
         let note = Note::decode(&key, stored.into()).ok_or_else(|| StoreError::Corrupt {
             place: format!("note {:?}", String::from_utf8_lossy(&key)),
             lost: "what it says about a part, a segment or a bucket".to_owned(),

@@ -11,6 +11,7 @@ use fjall::Keyspace;
 use super::buckets::BucketHandle;
 use super::engine::Engine;
 use super::index::{Index, KnownIds};
+use super::journal::{MARK_BYTES, MARK_KEY};
 use super::{read_lock, write_lock};
 use crate::watch::{Queue, Source, WATCHES_MAX, locked};
 use crate::{Event, Part, ScanPage, StoreError};
@@ -21,14 +22,25 @@ pub(super) struct Live {
     pub(super) notes: Keyspace,
     pub(super) ends: Keyspace,
     pub(super) ids: Keyspace,
+    /// See [`super::journal`].
+    pub(super) mark: [u8; MARK_BYTES],
+}
+
+impl Live {
+    /// A batch, with its mark.
+    pub(super) fn batch(&self) -> fjall::OwnedWriteBatch {
+        let mut batch = self.engine.batch();
+        batch.insert(&self.notes, MARK_KEY, &self.mark[..]);
+        batch
+    }
 }
 
 /// Locks are taken in this order: the writer's, the gate, then one of the others at a time.
 pub(super) struct Shared {
     pub(super) folder: PathBuf,
-    /// Whoever uses the database holds it for reading; it is replaced when nobody does. `None`: the
+    /// Whoever uses the database holds it for reading; it is replaced when nobody does. An error: the
     /// store is closed, or could not be opened again.
-    pub(super) gate: RwLock<Option<Live>>,
+    pub(super) gate: RwLock<Result<Live, StoreError>>,
     /// Held for moments only.
     pub(super) index: RwLock<Index>,
     buckets: RwLock<HashMap<Arc<str>, Arc<BucketHandle>>>,
@@ -57,7 +69,7 @@ impl Shared {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_path_buf(),
-            gate: RwLock::new(None),
+            gate: RwLock::new(Err(closed())),
             index: RwLock::default(),
             buckets: RwLock::default(),
             watches: Mutex::default(),
@@ -71,8 +83,8 @@ impl Shared {
         run: impl FnOnce(&Live) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match &*read_lock(&self.gate) {
-            Some(live) => run(live),
-            None => Err(closed()),
+            Ok(live) => run(live),
+            Err(error) => Err(error.clone()),
         }
     }
 

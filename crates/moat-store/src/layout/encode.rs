@@ -43,7 +43,7 @@ pub fn weight(write: &durable::Write) -> usize {
         W::PutProgress(_, progress) => {
             16 * (progress.done.len() + progress.received.len() + progress.shifts.len())
         }
-        W::PutWill(_, will) => {
+        W::PutWill(_, _, will) => {
             let parts = will.parts();
             parts.topic.len() + parts.properties.len() + parts.payload.len()
         }
@@ -55,7 +55,7 @@ pub fn weight(write: &durable::Write) -> usize {
         | W::DeleteSession(_)
         | W::PutInbound(..)
         | W::DeleteInbound(..)
-        | W::DeleteWill(_)
+        | W::DeleteWill(..)
         | W::DeleteGroup(_) => 0,
     }
 }
@@ -132,12 +132,15 @@ impl Encoder {
                 let key = keys::of_inbound(*queue, *id, &mut self.out);
                 self.delete(keys::INBOUND, key);
             }
-            W::PutWill(queue, will) => {
-                let key = keys::of_queue(*queue, &mut self.out);
+            W::PutWill(queue, number, will) => {
+                let key = keys::of_will(*queue, *number, &mut self.out);
                 queue::encode_will(will, &mut self.out);
                 self.put_written(keys::WILLS, key);
             }
-            W::DeleteWill(queue) => self.delete_of_queue(keys::WILLS, *queue),
+            W::DeleteWill(queue, number) => {
+                let key = keys::of_will(*queue, *number, &mut self.out);
+                self.delete(keys::WILLS, key);
+            }
             W::PutGroup(queue, filter) => {
                 let key = keys::of_queue(*queue, &mut self.out);
                 self.out.byte(super::VALUE_VERSION);
@@ -184,10 +187,10 @@ impl Encoder {
     }
 
     fn delete_session(&mut self, queue: QueueId) {
-        for bucket in [keys::SESSIONS, keys::PROGRESS, keys::WILLS] {
+        for bucket in [keys::SESSIONS, keys::PROGRESS] {
             self.delete_of_queue(bucket, queue);
         }
-        for bucket in [keys::SUBSCRIPTIONS, keys::INBOUND] {
+        for bucket in [keys::SUBSCRIPTIONS, keys::INBOUND, keys::WILLS] {
             let prefix = keys::of_queue(queue, &mut self.out);
             self.writes.push(Write::DeletePrefix { bucket, prefix });
         }

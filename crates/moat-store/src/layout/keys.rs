@@ -88,6 +88,12 @@ pub(super) fn of_inbound(queue: QueueId, id: PacketId, out: &mut Output) -> Byte
     out.take()
 }
 
+pub(super) fn of_will(queue: QueueId, number: u32, out: &mut Output) -> Bytes {
+    out.u64(queue.0);
+    out.u64(number.into());
+    out.take()
+}
+
 pub(super) fn of_deal(from: &Dealt, out: &mut Output) -> Bytes {
     out.u16(from.position.part);
     out.u64(from.position.sequence);
@@ -131,6 +137,15 @@ pub(super) fn inbound(key: &[u8]) -> Result<(QueueId, PacketId), Malformed> {
     input.end()?;
     let id = PacketId::new(id).ok_or(Malformed::OutOfRange("a packet identifier"))?;
     Ok((queue, id))
+}
+
+pub(super) fn will(key: &[u8]) -> Result<(QueueId, u32), Malformed> {
+    let mut input = Input::of_key(key);
+    let (queue, number) = (QueueId(input.u64()?), input.u64()?);
+    input.end()?;
+    let number =
+        u32::try_from(number).map_err(|_| Malformed::OutOfRange("the number of a will"))?;
+    Ok((queue, number))
 }
 
 pub(super) fn deal(key: &[u8]) -> Result<Dealt, Malformed> {

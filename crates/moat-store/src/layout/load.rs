@@ -12,7 +12,7 @@ use super::bytes::{Input, Malformed, shown, text};
 use super::deals::forget_deals;
 use super::entries::{Deals, Entries};
 use super::{LAYOUT_VERSION, VALUE_VERSION, keys, message, queue, session};
-use crate::{Entry, Part, SCAN_KEYS_MAX, Store, StoreError, Write};
+use crate::{Entry, Part, Position, SCAN_KEYS_MAX, Store, StoreError, Write};
 
 /// Parts that are looked for: more than there are shards.
 pub(super) const PARTS_MAX: u16 = 256;
@@ -93,26 +93,14 @@ pub struct Tally {
 /// # Errors
 /// [`LoadError`]; the store was not changed, and nothing of it must be used.
 pub fn load(store: &dyn Store, now: Time) -> Result<Load, LoadError> {
-    let loader = Loader {
-        store,
-        now: wall_clock(now),
-    };
-    let (starts, alive_at) = loader.meta(now)?;
-    let (rest, retained) = std::thread::scope(|scope| {
-        // The only large bucket that nothing else refers to.
-        let retained = scope.spawn(|| loader.retained());
-        let rest = loader.all_but_retained(starts);
-        let retained = retained.join();
-        (rest, retained)
-    });
-    // Not reached: no code that can panic runs in the thread.
-    let broken = |_| StoreError::Broken {
-        cause: "the thread that loads retained messages panicked".to_owned(),
-    };
-    let retained = retained.map_err(broken)??;
-    let mut rest = rest?;
+    let loader = Loader::new(store, now);
+    let Everything {
+        starts,
+        alive_at,
+        mut rest,
+        retained,
+    } = loader.everything(now)?;
     loader.commit_start(starts + 1, &rest)?;
-    rest.tally.retained = count(retained.len());
     rest.tally.removed += count(forget_deals(store, now)?);
     Ok(Load {
         restored: Restored {
@@ -124,6 +112,27 @@ pub fn load(store: &dyn Store, now: Time) -> Result<Load, LoadError> {
             retained,
         },
         tally: rest.tally,
+    })
+}
+
+/// What [`inspect`] found.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Its figures; `removed` are those that the next load removes.
+    pub tally: Tally,
+    /// How many takers still wait for each record that has any.
+    pub live: Vec<(Position, u32)>,
+}
+
+/// Reads everything as [`load`] does, and changes nothing.
+///
+/// # Errors
+/// [`LoadError`]: what [`load`] would say.
+pub fn inspect(store: &dyn Store, now: Time) -> Result<Inspection, LoadError> {
+    let Everything { rest, .. } = Loader::new(store, now).everything(now)?;
+    Ok(Inspection {
+        tally: rest.tally,
+        live: rest.entries.live,
     })
 }
 
@@ -142,6 +151,14 @@ pub(super) struct Loader<'a> {
     now: SystemTime,
 }
 
+struct Everything {
+    starts: u32,
+    alive_at: Time,
+    rest: Rest,
+    retained: Vec<Arc<Message>>,
+}
+
+/// All but the retained messages.
 struct Rest {
     sessions: Vec<RestoredSession>,
     groups: Vec<RestoredGroup>,
@@ -161,7 +178,39 @@ pub(super) enum Owner {
 /// Every queue there is.
 pub(super) type Owners = HashMap<QueueId, Owner, ahash::RandomState>;
 
+impl<'a> Loader<'a> {
+    fn new(store: &'a dyn Store, now: Time) -> Self {
+        Loader {
+            store,
+            now: wall_clock(now),
+        }
+    }
+}
+
 impl Loader<'_> {
+    fn everything(&self, now: Time) -> Result<Everything, LoadError> {
+        let (starts, alive_at) = self.meta(now)?;
+        let (rest, retained) = std::thread::scope(|scope| {
+            // The only large bucket that nothing else refers to.
+            let retained = scope.spawn(|| self.retained());
+            let rest = self.all_but_retained(starts);
+            (rest, retained.join())
+        });
+        // Not reached: no code that can panic runs in the thread.
+        let panicked = |_| StoreError::Broken {
+            cause: "the thread that loads retained messages panicked".to_owned(),
+        };
+        let retained = retained.map_err(panicked)??;
+        let mut rest = rest?;
+        rest.tally.retained = count(retained.len());
+        Ok(Everything {
+            starts,
+            alive_at,
+            rest,
+            retained,
+        })
+    }
+
     /// How many starts there were before, and when the last broker was known to live.
     fn meta(&self, now: Time) -> Result<(u32, Time), LoadError> {
         let get = |key: &'static [u8]| -> Result<Option<u64>, LoadError> {
@@ -244,7 +293,7 @@ impl Loader<'_> {
                 subscriptions: Vec::new(),
                 progress: Default::default(),
                 inbound: Vec::new(),
-                will: None,
+                wills: Vec::new(),
                 entries: Vec::new(),
             });
             Ok(())
@@ -299,10 +348,10 @@ impl Loader<'_> {
         })?;
         let mut walk = Walk::new(sessions, keys::WILLS, orphans);
         self.each_entry(keys::WILLS, |entry| {
-            let queue = keys::queue(&entry.key)?;
+            let (queue, number) = keys::will(&entry.key)?;
             let will = queue::decode_will(&entry.versioned.value)?;
             if let Some(session) = walk.to(queue, &entry.key) {
-                session.will = Some(will);
+                session.wills.push((number, will));
             }
             Ok(())
         })

@@ -27,7 +27,7 @@ mod tests;
 pub use bytes::Malformed;
 pub use deals::forget_deals;
 pub use encode::{Encoder, encode, engine_position, weight};
-pub use load::{Load, LoadError, Tally, load};
+pub use load::{Inspection, Load, LoadError, Tally, inspect, load};
 pub use read::{Found, read_messages};
 
 /// The version that values are written with.

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::admin_client;
 use crate::data_folder::DataPlace;
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, duration, size};
 
 /// The column at which the values begin.
 const VALUE_COLUMN: usize = 14;
@@ -88,9 +88,9 @@ fn store(store: &StoreStatus) -> String {
     let mut text = format!(
         "{}, {} of {}, {} to be written",
         store.durability,
-        bytes(store.bytes),
-        bytes(store.bytes_max),
-        bytes(store.pending_bytes)
+        size(store.bytes),
+        size(store.bytes_max),
+        size(store.pending_bytes)
     );
     if store.is_full {
         text += "; FULL: what has to be stored is not acknowledged until there is room";
@@ -102,18 +102,6 @@ fn store(store: &StoreStatus) -> String {
         text += &format!("; {} messages are MISSING", store.missing_total);
     }
     text
-}
-
-/// A size in its greatest unit, with one decimal.
-fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 3] = ["GiB", "MiB", "KiB"];
-    for (unit, shift) in UNITS.into_iter().zip([30, 20, 10]) {
-        if bytes >> shift > 0 {
-            let tenths = (bytes >> (shift - 10)) * 10 / 1024;
-            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{bytes} B")
 }
 
 fn hardening(status: &Status) -> String {
@@ -146,28 +134,9 @@ fn hardening(status: &Status) -> String {
     .join(", ")
 }
 
-/// The two greatest units.
-fn duration(secs: u64) -> String {
-    let (days, hours, minutes) = (secs / 86_400, secs / 3600 % 24, secs / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{secs} s"),
-        (0, 0, minutes) => format!("{minutes} min {} s", secs % 60),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_size_is_told_in_its_greatest_unit() {
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1024), "1.0 KiB");
-        assert_eq!(bytes(1_500_000), "1.4 MiB");
-        assert_eq!(bytes(8 << 30), "8.0 GiB");
-    }
 
     #[test]
     fn a_full_store_cannot_be_overlooked() {
@@ -194,13 +163,5 @@ mod tests {
         assert!(store(&status).contains("FULL"));
         (status.is_full, status.is_over_limit) = (false, true);
         assert!(store(&status).contains("OVER ITS LIMIT"));
-    }
-
-    #[test]
-    fn a_duration_is_told_in_its_two_greatest_units() {
-        assert_eq!(duration(7), "7 s");
-        assert_eq!(duration(61), "1 min 1 s");
-        assert_eq!(duration(3 * 3600 + 60), "3 h 1 min");
-        assert_eq!(duration(2 * 86_400 + 3600), "2 d 1 h");
     }
 }

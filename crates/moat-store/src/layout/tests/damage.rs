@@ -68,6 +68,7 @@ fn writes() -> Vec<Write> {
         Write::PutInbound(QUEUE, moat_codec::PacketId::MIN),
         Write::PutWill(
             QUEUE,
+            1,
             Arc::new(Will::of_parts(&WillParts {
                 topic: "w",
                 payload: b"",
@@ -254,6 +255,15 @@ fn a_queue_of_a_start_that_is_yet_to_come_is_an_error() {
             ..
         })
     ));
+}
+
+#[test]
+fn an_inspection_changes_nothing() {
+    let store = store();
+    let inspected = crate::layout::inspect(&store, NOW).unwrap();
+    assert_eq!(inspected.tally, load(&store, NOW).unwrap().tally);
+    assert_eq!(inspected.live.len(), 1);
+    assert_eq!(load(&store, NOW).unwrap().restored.start, 2);
 }
 
 #[test]

@@ -209,11 +209,11 @@ impl Model {
             }
             Step::Will(queue, will) => {
                 self.wills.insert(queue, Arc::clone(&will));
-                Write::PutWill(QueueId(queue), will)
+                Write::PutWill(QueueId(queue), 1, will)
             }
             Step::WillDone(queue) => {
                 self.wills.remove(&queue);
-                Write::DeleteWill(QueueId(queue))
+                Write::DeleteWill(QueueId(queue), 1)
             }
             Step::Group(queue, filter) => {
                 self.groups.insert(queue, filter.clone());
@@ -270,7 +270,8 @@ impl Model {
                 .collect();
             assert_eq!(session.inbound, inbound);
             let will = self.wills.get(&queue).map(|will| show_will(will));
-            assert_eq!(session.will.as_ref().map(show_will), will);
+            let restored = session.wills.iter().map(|(_, will)| show_will(will));
+            assert_eq!(restored.collect::<Vec<_>>(), Vec::from_iter(will));
             self.expects_queue(store, queue, &session.progress, &session.entries);
         }
         for group in &restored.groups {
