@@ -6,6 +6,7 @@
 //! - [`broker`]: a broker in this process, on ports the kernel chose.
 //! - [`process`]: the `moat` program as a child process.
 //! - [`certs`]: certificate authorities, servers and devices, good and bad.
+//! - [`history`]: what clients did and saw, and whether the broker kept its promises.
 //! - [`fume`]: sessions with broken bytes in them, from a seed.
 //! - [`hostile`]: attacks, the program with small limits that they are made on, and an honest client beside them.
 //!
@@ -20,6 +21,7 @@
 pub mod broker;
 pub mod certs;
 pub mod fume;
+pub mod history;
 pub mod hostile;
 pub mod mechanism;
 pub mod mqtt;

@@ -41,7 +41,21 @@ impl MoatProcess {
     /// Runs `binary start --data DATA ARGS...` with a folder that exists already, or whose parent does.
     #[must_use]
     pub fn start_in(binary: &Path, data: &Path, args: &[&str]) -> Self {
-        let mut child = Command::new(binary)
+        Self::spawn(Command::new(binary), binary, data, args)
+    }
+
+    /// As [`Self::start_in`], by a program that becomes the broker or watches it: `wrapper ... binary start ...`. It has to
+    /// have the broker's process id and end with it, as `strace -D` does.
+    #[must_use]
+    pub fn start_under(wrapper: &[&str], binary: &Path, data: &Path, args: &[&str]) -> Self {
+        let (program, rest) = wrapper.split_first().expect("a program");
+        let mut command = Command::new(program);
+        command.args(rest).arg(binary);
+        Self::spawn(command, Path::new(program), data, args)
+    }
+
+    fn spawn(mut command: Command, program: &Path, data: &Path, args: &[&str]) -> Self {
+        let mut child = command
             .arg("start")
             .arg("--data")
             .arg(data)
@@ -50,7 +64,7 @@ impl MoatProcess {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("running {}: {error}", binary.display()));
+            .unwrap_or_else(|error| panic!("running {}: {error}", program.display()));
         let (sender, lines) = sync_channel(LINES_MAX);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         for stream in [stdout.map(boxed), stderr.map(boxed)].into_iter().flatten() {

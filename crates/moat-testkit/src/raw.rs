@@ -394,8 +394,9 @@ impl RawClient {
         std::mem::take(&mut self.input)
     }
 
-    /// Appends to `received` what has come, without waiting. Returns whether the connection is still open.
+    /// Appends to `received` what has come, packets kept for later included, without waiting. Returns whether the connection is still open.
     pub fn read_available(&mut self, received: &mut Vec<u8>) -> bool {
+        received.extend(self.early.drain(..).flatten());
         received.extend(self.input.drain(self.used..));
         self.input.clear();
         self.used = 0;

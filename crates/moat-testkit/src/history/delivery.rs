@@ -1,0 +1,171 @@
+//! Loss, repeats and order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use moat_codec::QoS;
+
+use super::check::{Messages, Sent};
+use super::subscriptions::{Claim, Subscriptions};
+use super::{ClientNumber, Delivery, Event, Fault, MessageId, Summary, Violation};
+
+/// What a client has had of a message.
+#[derive(Default)]
+struct Got {
+    /// Deliveries without DUP that the client took.
+    plain: u32,
+    /// Deliveries that the client took.
+    taken: u32,
+    /// The event of the last one.
+    last: usize,
+}
+
+/// A stream that has to be in order.
+type Stream = (ClientNumber, ClientNumber, Arc<str>, QoS);
+
+/// All deliveries so far, those of retained messages to new subscriptions not included.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    got: HashMap<(ClientNumber, MessageId), Got>,
+    /// The highest number of each stream so far.
+    highest: HashMap<Stream, u64>,
+    /// The event by which each client connected last.
+    connected: HashMap<ClientNumber, usize>,
+    /// How often something came again.
+    pub(super) repeats: usize,
+}
+
+impl Deliveries {
+    pub(super) fn note(&mut self, at: usize, event: &Event) {
+        if let Event::Connected { client, .. } = event {
+            self.connected.insert(*client, at);
+        }
+    }
+
+    /// How often a client took a message.
+    pub(super) fn taken(&self, client: ClientNumber, message: MessageId) -> u32 {
+        self.got.get(&(client, message)).map_or(0, |got| got.taken)
+    }
+
+    /// Judges a delivery by what came before it.
+    pub(super) fn delivered(
+        &mut self,
+        at: usize,
+        delivery: &Delivery,
+        messages: &Messages,
+        subscriptions: &Subscriptions,
+    ) -> Option<Violation> {
+        let sent = messages.get(&delivery.message);
+        let key = (delivery.subscriber, delivery.message);
+        let connected = self.connected.get(&delivery.subscriber).copied();
+        let got = self.got.entry(key).or_default();
+        let is_first = got.taken == 0 && delivery.is_new;
+        let fault = if is_first {
+            let is_in_order = sent.is_none()
+                || self.is_in_order(delivery)
+                // A group deals again what a member did not take, behind what that one got since.
+                || !subscriptions.has_own(delivery.subscriber, &delivery.topic);
+            (!is_in_order).then_some(Fault::OutOfOrder)
+        } else {
+            self.repeats += 1;
+            repeat_fault(delivery, sent, got, connected)
+        };
+        let got = self.got.entry(key).or_default();
+        got.last = at;
+        if delivery.is_new {
+            got.taken += 1;
+            got.plain += u32::from(!delivery.dup);
+        }
+        fault.map(|fault| Violation::of_delivery(fault, delivery, at))
+    }
+
+    /// Whether no later message of its stream has come, and remembers it [MQTT-4.6.0-5], [MQTT-4.6.0-6].
+    fn is_in_order(&mut self, delivery: &Delivery) -> bool {
+        let stream = (
+            delivery.subscriber,
+            delivery.message.publisher,
+            delivery.topic.clone(),
+            delivery.qos,
+        );
+        let highest = self.highest.entry(stream).or_default();
+        let is_in_order = *highest <= delivery.message.number;
+        *highest = (*highest).max(delivery.message.number);
+        is_in_order
+    }
+
+    /// What was acknowledged and never came.
+    pub(super) fn lost(
+        &self,
+        messages: &Messages,
+        subscriptions: &Subscriptions,
+        summary: &mut Summary,
+    ) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let mut claims: HashMap<&Arc<str>, Vec<Claim>> = HashMap::new();
+        let mut all: Vec<_> = messages.iter().collect();
+        all.sort_by_key(|(_, sent)| sent.first);
+        for (message, sent) in all {
+            if sent.acknowledged.is_none() {
+                continue;
+            }
+            let claims = claims
+                .entry(&sent.topic)
+                .or_insert_with(|| subscriptions.claims(&sent.topic));
+            for claim in claims.iter().filter(|claim| is_owed(claim, sent)) {
+                summary.owed += 1;
+                let taken: u32 = claim
+                    .holders
+                    .iter()
+                    .map(|holder| self.taken(*holder, *message))
+                    .sum();
+                let is_group = claim.holders.len() > 1;
+                let is_exact = claim.qos.min(sent.qos) == QoS::ExactlyOnce;
+                let fault = match taken {
+                    0 => Fault::Lost,
+                    // One client's are found where they come.
+                    2.. if is_group && is_exact => Fault::Doubled,
+                    _ => continue,
+                };
+                violations.push(Violation {
+                    fault,
+                    client: claim.holders.first().copied(),
+                    message: Some(*message),
+                    topic: Some(sent.topic.clone()),
+                    at: None,
+                });
+            }
+        }
+        violations
+    }
+}
+
+/// Whether a claim is older than a message, and both are of QoS 1 at least.
+fn is_owed(claim: &Claim, sent: &Sent) -> bool {
+    claim.since < sent.first && claim.qos.min(sent.qos) > QoS::AtMostOnce
+}
+
+fn repeat_fault(
+    delivery: &Delivery,
+    sent: Option<&Sent>,
+    got: &Got,
+    connected: Option<usize>,
+) -> Option<Fault> {
+    if delivery.qos == QoS::ExactlyOnce && delivery.is_new {
+        return Some(if sent.is_some() {
+            Fault::Doubled
+        } else {
+            Fault::DoubledWill
+        });
+    }
+    if delivery.dup {
+        // [MQTT-4.4.0-1]
+        let is_resumed = connected.is_none_or(|connected| connected > got.last);
+        return (!is_resumed).then_some(Fault::RepeatWithoutReconnect);
+    }
+    match sent {
+        // Each PUBLISH of a QoS 1 message that a publisher sends again is a new one to the broker.
+        Some(sent) if sent.qos == QoS::AtLeastOnce && got.plain < sent.times => None,
+        Some(_) => Some(Fault::RepeatWithoutDup),
+        None => Some(Fault::DoubledWill),
+    }
+}
