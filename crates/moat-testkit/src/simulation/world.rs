@@ -22,6 +22,9 @@ use super::{Coverage, Planted};
 /// The moment a simulation begins, in milliseconds since 1970.
 const BEGIN_MILLIS: u64 = 1_700_000_000_000;
 
+/// Events after which a seed is not taken for one that ends.
+const ENDLESS: u64 = 300_000;
+
 /// What a part of a turn returns: nothing, or that the broker is dead.
 pub(super) type Step<T = ()> = Result<T, Dead>;
 
@@ -56,6 +59,7 @@ pub(super) struct World {
     pub(super) now: Time,
     events: BinaryHeap<Reverse<(Time, u64, Event)>>,
     order: u64,
+    pub(super) happened: u64,
     // The broker.
     pub(super) is_up: bool,
     /// How many brokers there have been.
@@ -108,6 +112,7 @@ impl World {
             now: Time::from_millis(BEGIN_MILLIS),
             events: BinaryHeap::new(),
             order: 0,
+            happened: 0,
             is_up: false,
             life: 0,
             shards: 0,
@@ -173,6 +178,8 @@ impl World {
             return;
         };
         self.now = self.now.max(at);
+        self.happened += 1;
+        assert!(self.happened < ENDLESS, "the seed does not end");
         if self.happen(event).is_err() {
             self.crash();
         }
