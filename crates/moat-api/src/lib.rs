@@ -14,4 +14,6 @@ mod status;
 pub use describe::Describe;
 pub use endpoint::{Audit, ENDPOINTS, Endpoint, EndpointMeta, Nothing, Permission, Verb};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, ProblemKind};
-pub use status::{CertificateStatus, GetStatus, HardeningStatus, ListenerStatus, Status};
+pub use status::{
+    CertificateStatus, GetStatus, HardeningStatus, ListenerStatus, Status, StoreStatus,
+};

@@ -51,6 +51,8 @@ record! {
         pub messages_dropped_total: u64,
         /// The version of the policy in force; it rises with every reload that changes it.
         pub policy_version: u64,
+        /// What sessions and retained messages are kept in; absent if nothing outlives the process.
+        pub store: Option<StoreStatus>,
         /// The certificates the broker uses.
         pub certificates: Vec<CertificateStatus>,
         /// What the process has given up.
@@ -69,6 +71,38 @@ record! {
         pub protocol: String,
         /// `off`, `requested` or `required`: whether clients are asked for a certificate.
         pub client_auth: String,
+    }
+}
+
+record! {
+    /// What sessions and retained messages are kept in.
+    pub struct StoreStatus {
+        /// Its folder.
+        pub path: String,
+        /// `fsync` or `os`: what an acknowledgement promises.
+        pub durability: String,
+        /// Its bytes on the disk.
+        pub bytes: u64,
+        /// The most bytes it may have.
+        pub bytes_max: u64,
+        /// Bytes that wait to be written.
+        pub pending_bytes: u64,
+        /// Whether there was no room for the latest writes: what has to be stored is not acknowledged until there is.
+        pub is_full: bool,
+        /// Whether it has more bytes than it may have: messages that would have to be stored are refused.
+        pub is_over_limit: bool,
+        /// The commits since the start, each of them one write to the disk.
+        pub commits_total: u64,
+        /// The messages written to it since the start.
+        pub records_total: u64,
+        /// The messages read back from it since the start.
+        pub loaded_total: u64,
+        /// The messages that were asked for since the start and are not in it any more.
+        pub missing_total: u64,
+        /// How often it became full since the start.
+        pub full_total: u64,
+        /// How long the slowest commit since the start took, in microseconds.
+        pub slowest_commit_micros: u64,
     }
 }
 
@@ -123,6 +157,21 @@ mod tests {
             messages_sent_total: 6,
             messages_dropped_total: 0,
             policy_version: 1,
+            store: Some(StoreStatus {
+                path: "/var/lib/moat/store".into(),
+                durability: "fsync".into(),
+                bytes: 1,
+                bytes_max: 2,
+                pending_bytes: 3,
+                is_full: true,
+                is_over_limit: false,
+                commits_total: 4,
+                records_total: 5,
+                loaded_total: 6,
+                missing_total: 7,
+                full_total: 8,
+                slowest_commit_micros: 9,
+            }),
             certificates: vec![CertificateStatus {
                 subject: "CN=broker".into(),
                 not_after: "2027-11-22T05:33:32Z".into(),

@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 
 use mio::Poll;
 use moat_auth::{AuthPool, Chain, Mechanisms};
-use moat_core::shard::Topology;
+use moat_core::shard::{Topology, restore_all};
 use moat_core::sys::SysMessage;
-use moat_core::{Limits, Shard};
+use moat_core::{Effects, Limits, Shard};
 use moat_events::EventSender;
 use moat_policy::Snapshot;
 
 use crate::admission::{Admission, AdmissionLimits};
+use crate::clock::Clock;
 use crate::control::{Control, ShardReport};
 use crate::event_loop::{Common, EventLoop, WAKER};
 use crate::inbox::{Envelope, InboxSender, inbox};
 use crate::listener::Bound;
+use crate::storage::{Storage, StorageSetup, StoreReport};
 
 /// How long a shard may take to answer a question of the operator's.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,6 +53,8 @@ pub struct Setup {
     pub auth: Arc<AuthPool>,
     /// Where events go.
     pub events: EventSender,
+    /// What sessions and retained messages are kept in; without it nothing outlives the process.
+    pub storage: Option<StorageSetup>,
 }
 
 /// A running broker. Dropping it does not stop it; [`Broker::stop`] does.
@@ -58,6 +62,7 @@ pub struct Broker {
     inboxes: Vec<InboxSender>,
     shards: Vec<JoinHandle<io::Result<()>>>,
     admission: Arc<Admission>,
+    storage: Option<Arc<Storage>>,
 }
 
 /// A shard did not answer in time, or is gone.
@@ -82,8 +87,34 @@ impl Broker {
             doors.push((poll, receiver));
         }
         let admission = Admission::new(setup.admission);
+        let clock = Clock::start();
+        let limits = share_of(&setup.limits, topology.len());
+        let mut shards: Vec<Shard> = topology
+            .shards()
+            .map(|id| {
+                let policy = Arc::clone(&setup.policy);
+                Shard::new(id, topology.clone(), limits.clone(), policy)
+            })
+            .collect();
+        let mut effects: Vec<Effects> = topology
+            .shards()
+            .map(|_| Effects::new(topology.len()))
+            .collect();
+        let storage = match setup.storage {
+            None => None,
+            Some(mut storage) => {
+                let restored = std::mem::take(&mut storage.restored);
+                let has_sessions = !restored.sessions.is_empty();
+                restore_all(&mut shards, &mut effects, restored, clock.now());
+                let events = setup.events.clone();
+                let storage =
+                    Storage::start(storage, has_sessions, inboxes.clone(), events, clock)?;
+                Some(Arc::new(storage))
+            }
+        };
         let common = Arc::new(Common {
-            origin: Instant::now(),
+            clock,
+            storage: storage.clone(),
             connect_timeout_secs: setup.connect_timeout_secs,
             stop_timeout_secs: setup.stop_timeout_secs,
             server_reference: setup.server_reference,
@@ -95,21 +126,15 @@ impl Broker {
             inboxes: inboxes.clone(),
             topology: topology.clone(),
         });
-        let limits = share_of(&setup.limits, topology.len());
         let mut listeners = Some(setup.listeners);
-        let mut shards = Vec::with_capacity(topology.len());
-        for (id, (poll, inbox)) in topology.shards().zip(doors) {
-            let shard = Shard::new(
-                id,
-                topology.clone(),
-                limits.clone(),
-                Arc::clone(&setup.policy),
-            );
+        let mut threads = Vec::with_capacity(topology.len());
+        for ((shard, fx), (poll, inbox)) in shards.into_iter().zip(effects).zip(doors) {
+            let name = format!("shard-{}", shard.id().index());
             // The first shard accepts for all.
             let listeners = listeners.take().unwrap_or_default();
-            let event_loop = EventLoop::new(shard, poll, inbox, Arc::clone(&common), listeners)?;
-            let name = format!("shard-{}", id.index());
-            shards.push(
+            let common = Arc::clone(&common);
+            let event_loop = EventLoop::new(shard, fx, poll, inbox, common, listeners)?;
+            threads.push(
                 std::thread::Builder::new()
                     .name(name)
                     .spawn(move || event_loop.run())?,
@@ -117,8 +142,9 @@ impl Broker {
         }
         Ok(Broker {
             inboxes,
-            shards,
+            shards: threads,
             admission,
+            storage,
         })
     }
 
@@ -166,6 +192,12 @@ impl Broker {
             }))
     }
 
+    /// How the store is, if there is one.
+    #[must_use]
+    pub fn store_report(&self) -> Option<StoreReport> {
+        self.storage.as_ref().map(|storage| storage.report())
+    }
+
     /// Publishes values of the broker itself, below `$SYS/`.
     pub fn publish_system(&self, messages: Vec<SysMessage>) {
         // One shard for all of them, so that they are told in order. It passes them on to their owners.
@@ -174,10 +206,11 @@ impl Broker {
         }
     }
 
-    /// Says goodbye to everybody and ends. Returns when all shards have ended.
+    /// Says goodbye to everybody and ends. Returns when all shards have ended and what they
+    /// handed in is durable.
     ///
     /// # Errors
-    /// The first error that ended a shard, or a panic of one.
+    /// The first error that ended a shard, or a panic of one, or why the store failed.
     pub fn stop(self) -> io::Result<()> {
         for inbox in &self.inboxes {
             inbox.send_waiting(Envelope::Control(Control::Stop));
@@ -185,10 +218,14 @@ impl Broker {
         self.join()
     }
 
-    /// Whether a shard has ended by itself, which it does only by an error.
+    /// Why the broker cannot go on, if it cannot: a shard has ended by itself, which it does only by an error, or the store has failed.
     #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.shards.iter().any(JoinHandle::is_finished)
+    pub fn failure(&self) -> Option<String> {
+        if self.shards.iter().any(JoinHandle::is_finished) {
+            return Some("a packet thread has ended by itself".to_owned());
+        }
+        let cause = self.storage.as_ref()?.failure()?;
+        Some(format!("the store failed: {cause}"))
     }
 
     fn join(self) -> io::Result<()> {
@@ -199,7 +236,8 @@ impl Broker {
                 .unwrap_or_else(|_| Err(io::Error::other("a shard panicked")));
             result = result.and(ended);
         }
-        result
+        // Last, since each shard hands in something at its end.
+        result.and(self.storage.map_or(Ok(()), |storage| storage.stop()))
     }
 
     fn ask<T>(&self, question: impl Fn(SyncSender<T>) -> Control) -> Result<Vec<T>, NoAnswer> {

@@ -10,6 +10,7 @@
 //! - [`admission`]: who may connect at all.
 //! - [`tls`]: the TLS layer, sans-IO, and its configuration from files.
 //! - [`control`]: what the operator's side asks of a running shard.
+//! - [`storage`]: the way to the store and back. [`clock`]: what time it is.
 //!
 //! # What it may not know
 //! tokio, how passwords are stored, who issues certificates, and the admin API.
@@ -18,12 +19,16 @@
 
 pub mod admission;
 pub mod broker;
+pub mod clock;
 pub mod connection;
 pub mod control;
 pub mod event_loop;
 pub mod inbox;
 pub mod listener;
+pub mod storage;
 pub mod tls;
 pub mod unix_socket;
 
 pub use broker::{Broker, NoAnswer, Setup};
+pub use clock::Clock;
+pub use storage::{StorageSetup, StoreReport};

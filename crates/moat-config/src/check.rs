@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::listener::{ClientAuth, Listener, Protocol, SOCKET_PATH_BYTES_MAX};
 use crate::problem::Problems;
 use crate::raw::Written;
+use crate::store::{Durability, STORED_PACKET_BYTES_MAX, Store};
 
 /// The port of MQTT without TLS, as an example.
 const PLAIN_PORT: u16 = 1883;
@@ -78,6 +79,61 @@ pub(crate) fn limits(written: &Written<Limits>, problems: &mut Problems<'_>) {
                 "limits.queued_bytes_max is {}, less than limits.packet_bytes_max, which is {packet}: the largest \
                  messages can never be queued and are dropped for clients that are absent",
                 limits.queued_bytes_max
+            ),
+        );
+    }
+}
+
+/// Says what the store does not promise, and checks that what has to be stored can be.
+pub(crate) fn store(
+    written: &Written<Store>,
+    limits: &Written<Limits>,
+    problems: &mut Problems<'_>,
+) {
+    if !written.is_complete {
+        return;
+    }
+    let cost = match written.section.durability {
+        Durability::Fsync => None,
+        Durability::Os => Some(
+            "a power cut or a crash of the machine loses messages of the last seconds that were acknowledged",
+        ),
+        Durability::None => Some(
+            "every end of moat loses all sessions, subscriptions, queued and retained messages, though they were acknowledged",
+        ),
+    };
+    if let Some(cost) = cost {
+        problems.warning(
+            written.at("durability"),
+            format!(
+                "store.durability is \"{}\": {cost}",
+                written.section.durability
+            ),
+        );
+    }
+    if written.section.durability == Durability::None {
+        for key in [
+            "path",
+            "commit_bytes_max",
+            "commit_wait_ms",
+            "log_memory_bytes_max",
+            "log_bytes_max",
+        ] {
+            if written.has(key) {
+                problems.warning(
+                    written.at(key),
+                    format!("store.{key} has no effect with durability = \"none\", which stores nothing; remove {key}"),
+                );
+            }
+        }
+        return;
+    }
+    let packet = limits.section.packet_bytes_max.get();
+    if limits.is_complete && packet > STORED_PACKET_BYTES_MAX {
+        problems.error(
+            limits.at("packet_bytes_max"),
+            format!(
+                "limits.packet_bytes_max is {packet}; allowed: at most {STORED_PACKET_BYTES_MAX}, unless store.durability is \"none\""
             ),
         );
     }

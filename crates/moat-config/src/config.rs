@@ -8,6 +8,7 @@ use crate::listener::Listener;
 use crate::section::{Section, SectionSpec, section};
 use crate::sections::{Auth, Log, LogDestination, Mqtt, PolicyFiles, Tls};
 use crate::setting::{Kind, Setting, Value, count_of, quoted};
+use crate::store::Store;
 
 /// The most packet threads.
 pub const SHARDS_MAX: u16 = 64;
@@ -38,6 +39,8 @@ pub struct Config {
     pub auth: Auth,
     /// Where the rules are.
     pub policy: PolicyFiles,
+    /// What survives the end of the broker.
+    pub store: Store,
     /// Where events are told.
     pub log: Log,
 }
@@ -93,6 +96,7 @@ impl Default for Config {
             limits: Limits::default(),
             auth: Auth::default(),
             policy: PolicyFiles::default(),
+            store: Store::default(),
             log: Log::default(),
         }
     }
@@ -104,6 +108,7 @@ impl Config {
         Self {
             listeners: vec![Listener::dev(port)],
             limits: Limits::dev(),
+            store: Store::dev(),
             ..Self::default()
         }
     }
@@ -113,6 +118,7 @@ impl Config {
     pub fn with_data_folder(mut self, data_folder: &Path) -> Self {
         let place = |path: &mut PathBuf| *path = data_folder.join(&*path);
         place(&mut self.auth.users);
+        place(&mut self.store.path);
         self.policy.files.iter_mut().for_each(place);
         if let LogDestination::File(path) = &mut self.log.destination {
             place(path);
@@ -140,6 +146,7 @@ impl Config {
             Auth::spec(),
             PolicyFiles::spec(),
             Limits::spec(),
+            Store::spec(),
             Log::spec(),
         ]
     }

@@ -21,6 +21,7 @@ mod schema;
 mod section;
 mod sections;
 mod setting;
+mod store;
 mod units;
 
 use std::fs::File;
@@ -39,6 +40,7 @@ pub use sections::{
     Auth, Log, LogDestination, LogFormat, LogLevel, Mqtt, PolicyFiles, Tls, TlsVersion,
 };
 pub use setting::FileMode;
+pub use store::{Durability, QueueFull, Store};
 
 /// The largest configuration file read, in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;

@@ -14,6 +14,7 @@ use crate::problem::{ConfigErrors, Problems};
 use crate::section::{FieldSpec, Section, SectionSpec};
 use crate::sections::{Auth, Log, Mqtt, PolicyFiles, Tls};
 use crate::setting::{Value, quoted};
+use crate::store::Store;
 use crate::{Loaded, check};
 
 /// The most characters of a wrong value that are shown.
@@ -39,6 +40,7 @@ pub(crate) struct RawConfig {
     pub(crate) limits: Written<Limits>,
     pub(crate) auth: Written<Auth>,
     pub(crate) policy: Written<PolicyFiles>,
+    pub(crate) store: Written<Store>,
     pub(crate) log: Written<Log>,
 }
 
@@ -61,6 +63,7 @@ pub(crate) fn read(file: &str, folder: &Path, text: &str) -> Result<Loaded, Conf
     let mut raw = reader.document(document.get_ref());
     check::listeners(&mut raw.listeners, &mut reader.problems);
     check::limits(&raw.limits, &mut reader.problems);
+    check::store(&raw.store, &raw.limits, &mut reader.problems);
     let warnings = reader.problems.finish()?;
     Ok(Loaded {
         config: raw.into_config(),
@@ -87,6 +90,7 @@ impl RawConfig {
             limits: self.limits.section,
             auth: self.auth.section,
             policy: self.policy.section,
+            store: self.store.section,
             log: self.log.section,
         }
     }
@@ -110,6 +114,7 @@ impl Reader<'_> {
             limits: self.section(document),
             auth: self.section(document),
             policy: self.section(document),
+            store: self.section(document),
             log: self.section(document),
         }
     }

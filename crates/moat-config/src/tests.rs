@@ -129,7 +129,7 @@ fn a_misspelt_key_names_the_nearest() {
     assert_eq!(
         errors("shards = 1\n\n[[listner]]\nname = \"a\"\n"),
         "moat.toml:3:3: unknown key \"listner\" in the file; allowed: user, shards, sys_interval_secs, sys_version, listener, \
-         tls, mqtt, auth, policy, limits, log; did you mean \"listener\"?"
+         tls, mqtt, auth, policy, limits, store, log; did you mean \"listener\"?"
     );
     assert_eq!(
         errors("[tls]\n  verson_min = \"tlsv1.3\"\n"),
@@ -344,6 +344,41 @@ fn a_unix_listener_needs_a_socket_and_has_no_addresses() {
     assert!(listener.bind.is_empty() && !listener.anonymous);
     let octal = config(&unix("socket_mode = 0o600"));
     assert_eq!(octal.listeners[0].socket_mode.to_string(), "0600");
+}
+
+#[test]
+fn what_the_durability_does_not_promise_is_told() {
+    assert_eq!(warnings("[store]\ndurability = \"fsync\"\n"), "");
+    assert_eq!(
+        warnings("[store]\ndurability = \"os\"\n"),
+        "moat.toml:2:14: store.durability is \"os\": a power cut or a crash of the machine loses messages of the last seconds \
+         that were acknowledged"
+    );
+    assert_eq!(
+        warnings("[store]\ndurability = \"none\"\npath = \"s\"\nqueue_full = \"drop-oldest\"\n"),
+        "moat.toml:2:14: store.durability is \"none\": every end of moat loses all sessions, subscriptions, queued and \
+         retained messages, though they were acknowledged\n\
+         moat.toml:3:8: store.path has no effect with durability = \"none\", which stores nothing; remove path"
+    );
+}
+
+#[test]
+fn a_packet_that_cannot_be_stored_is_refused_unless_nothing_is() {
+    let large = "[limits]\npacket_bytes_max = \"9 MiB\"\n";
+    assert_eq!(
+        errors(large),
+        "moat.toml:2:20: limits.packet_bytes_max is 9437184; allowed: at most 8388608, unless store.durability is \"none\""
+    );
+    config(&format!("{large}[store]\ndurability = \"none\"\n"));
+    config("[limits]\npacket_bytes_max = \"8 MiB\"\n");
+}
+
+#[test]
+fn the_store_is_in_the_data_folder_and_dev_has_none() {
+    let config = config("").with_data_folder(&PathBuf::from("/data"));
+    assert_eq!(config.store.path, PathBuf::from("/data/store"));
+    assert_eq!(config.store.durability, Durability::Fsync);
+    assert_eq!(Config::dev(1883).store.durability, Durability::None);
 }
 
 #[test]
@@ -576,7 +611,7 @@ fn assert_within(spec: &SectionSpec, field: &FieldSpec, value: u64, expected: bo
 #[test]
 fn the_limits_of_dev_may_be_written_too() {
     let dev = Limits::dev();
-    let mut text = String::from("[limits]\n");
+    let mut text = String::from("[store]\ndurability = \"none\"\n[limits]\n");
     // The debug form has the fields' names and numbers, and nothing else of it is relied on.
     for field in Limits::default_fields() {
         let debug = format!("{dev:?}");

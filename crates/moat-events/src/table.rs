@@ -287,6 +287,72 @@ events! {
         address: PeerAddress,
     }
 
+    /// The store was opened and what was in it is back.
+    StoreOpened = "store.opened", Notice, audited {
+        /// The folder of the store.
+        path: String,
+        /// `fsync` or `os`: what an acknowledgement promises.
+        durability: String,
+        /// Sessions that go on.
+        sessions: u64,
+        /// Retained messages.
+        retained: u64,
+        /// Messages that wait for sessions.
+        messages: u64,
+        /// How long it took, in milliseconds.
+        millis: u64,
+    }
+
+    /// The last writes before a crash were not complete and are gone. Nothing in them was acknowledged.
+    StoreTorn = "store.torn", Warning, audited {
+        /// The file they were in.
+        file: String,
+        /// How many bytes they had.
+        bytes: u64,
+    }
+
+    /// The store has no room. Nothing that has to be stored is acknowledged until it fits; that is tried every second.
+    StoreFull = "store.full", Error, audited {
+        /// The store's own words.
+        cause: String,
+    }
+
+    /// The store has room again, and all that waited is stored.
+    StoreRecovered = "store.recovered", Notice, audited {
+        /// How long it was full, in seconds.
+        secs: u64,
+    }
+
+    /// The store is larger than `store.log_bytes_max`: messages that would have to be stored are refused.
+    StoreOverLimit = "store.over_limit", Error, audited {
+        /// Its size in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    }
+
+    /// The store is within its limit again.
+    StoreWithinLimit = "store.within_limit", Notice, audited {
+        /// Its size in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    }
+
+    /// The disk failed, or the store is damaged: what is durable is not known any more. The broker ends.
+    StoreFailed = "store.failed", Error, audited {
+        /// What failed, in the store's own words.
+        cause: String,
+    }
+
+    /// A message that a session waits for is not in the store any more.
+    StoreMessageMissing = "store.message_missing", Error, audited {
+        /// The part of the log.
+        part: u64,
+        /// Its number there.
+        sequence: u64,
+    }
+
     /// A file was read again and is in force.
     ReloadSucceeded = "reload.succeeded", Notice, audited {
         /// What was read: `policy`, `certificates` or `users`.

@@ -90,7 +90,7 @@ pub struct Entry {
 }
 
 /// A piece of a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanPage {
     /// The entries, in byte order of their keys.
     pub entries: Vec<Entry>,
@@ -153,10 +153,13 @@ pub fn check_bucket(name: &str) -> Result<(), StoreError> {
 
 /// Checks a key, a prefix or a cursor, for implementations.
 ///
+/// A store may have to put a byte before a key that begins with zero, to tell it from the empty key.
+///
 /// # Errors
 /// [`StoreError::KeyTooLong`].
 pub fn check_key(key: &[u8]) -> Result<(), StoreError> {
-    if key.len() > KEY_BYTES_MAX {
+    let mark = usize::from(key.first() == Some(&0));
+    if key.len() + mark > KEY_BYTES_MAX {
         return Err(StoreError::KeyTooLong { bytes: key.len() });
     }
     Ok(())

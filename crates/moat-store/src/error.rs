@@ -1,8 +1,8 @@
 //! Why a store refused.
 
 use crate::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BUCKET_NAME_CHARS_MAX, KEY_BYTES_MAX, RECORD_BYTES_MAX,
-    Revision, VALUE_BYTES_MAX,
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BUCKET_NAME_CHARS_MAX, COMMIT_BYTES_MAX, COMMIT_WRITES_MAX,
+    KEY_BYTES_MAX, READ_EXACT_MAX, RECORD_BYTES_MAX, Revision, VALUE_BYTES_MAX,
 };
 
 /// One variant per cause. Nothing was changed, unless it says so.
@@ -34,6 +34,32 @@ pub enum StoreError {
         /// Its size.
         bytes: usize,
     },
+    /// More than [`COMMIT_WRITES_MAX`] writes, or more than [`COMMIT_BYTES_MAX`] bytes.
+    #[error(
+        "a commit of {writes} writes and {bytes} bytes: at most {COMMIT_WRITES_MAX} and {COMMIT_BYTES_MAX} are allowed, split it"
+    )]
+    CommitTooLarge {
+        /// How many writes.
+        writes: usize,
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// A record that says it is later than the next of its part: one before it was never written.
+    #[error("record {at} of part {part} cannot be written: the next one of that part is {next}")]
+    Gap {
+        /// The part.
+        part: u16,
+        /// Where the record says it belongs.
+        at: u64,
+        /// Where the next record goes.
+        next: u64,
+    },
+    /// More than [`READ_EXACT_MAX`] positions.
+    #[error("{positions} positions in one read: at most {READ_EXACT_MAX} are allowed, split it")]
+    ReadTooLarge {
+        /// How many.
+        positions: usize,
+    },
     /// A bucket name outside the rules: a mistake in moat.
     #[error(
         "bucket name {name:?}: 1 to {BUCKET_NAME_CHARS_MAX} characters of a-z 0-9 - are allowed"
@@ -42,8 +68,10 @@ pub enum StoreError {
         /// The name, cut to the longest allowed.
         name: String,
     },
-    /// A key of more than [`KEY_BYTES_MAX`] bytes.
-    #[error("a key of {bytes} bytes: at most {KEY_BYTES_MAX} are allowed")]
+    /// A key of more than [`KEY_BYTES_MAX`] bytes, or as many with a zero byte in front.
+    #[error(
+        "a key of {bytes} bytes: at most {KEY_BYTES_MAX} are allowed, one less if it begins with a zero byte"
+    )]
     KeyTooLong {
         /// Its length.
         bytes: usize,
@@ -64,6 +92,18 @@ pub enum StoreError {
     Full {
         /// The bound that was met, in bytes.
         limit: u64,
+    },
+    /// The medium has no room. What was asked for is in the store or it is not: open the store
+    /// again and apply the same commit again, until it fits.
+    #[error("no space is left on the disk of the store: free some, moat goes on by itself")]
+    DiskFull,
+    /// Bytes that are not those that were written. Never skipped: stop, loudly.
+    #[error("the store is damaged: {place}: {lost}; `moat store verify` lists everything")]
+    Corrupt {
+        /// The file, or the bucket and key, or the part and record.
+        place: String,
+        /// What cannot be read.
+        lost: String,
     },
     /// More buckets than the store holds: a mistake in moat.
     #[error("more than {limit} buckets")]
@@ -86,9 +126,12 @@ pub enum StoreError {
 }
 
 /// Why a watch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WatchError {
     /// Events were not taken in time and are lost.
     #[error("the watch fell behind and lost events: open a new one with a snapshot")]
     Lagged,
+    /// Its snapshot could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

@@ -11,10 +11,14 @@
 mod bucket;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod disk;
 mod error;
+pub mod layout;
 mod log;
 mod memory;
 mod store;
+mod watch;
+mod write;
 
 pub use bucket::{
     BUCKET_NAME_CHARS_MAX, EXPIRE_KEYS_MAX, Entry, Event, Expect, KEY_BYTES_MAX, Revision,
@@ -24,8 +28,10 @@ pub use bucket::{
 pub use error::{StoreError, WatchError};
 pub use log::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, DEDUP_ID_BYTES_MAX, DEDUP_IDS_KEPT, Extent, Page, Part,
-    Position, READ_BYTES_MAX, READ_EXAMINED_MAX, READ_RECORDS_MAX, RECORD_BYTES_MAX, Record,
-    Sequence, Want, check_batch,
+    Position, READ_BYTES_MAX, READ_EXACT_MAX, READ_EXAMINED_MAX, READ_RECORDS_MAX,
+    RECORD_BYTES_MAX, Record, Sequence, Want, check_batch, check_positions,
 };
-pub use memory::{BUCKETS_MAX, MemoryLimits, MemoryStore, WATCHES_MAX};
+pub use memory::{BUCKETS_MAX, MemoryLimits, MemoryStore};
 pub use store::{Store, Watch};
+pub use watch::WATCHES_MAX;
+pub use write::{COMMIT_BYTES_MAX, COMMIT_WRITES_MAX, Write, check_commit};

@@ -17,6 +17,8 @@ pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const DEDUP_ID_BYTES_MAX: usize = 64;
 /// How many dedup ids of a part are remembered, the latest ones.
 pub const DEDUP_IDS_KEPT: usize = 65_536;
+/// Most positions one call of `read_exact` takes.
+pub const READ_EXACT_MAX: usize = 65_536;
 /// Most records in one page; a larger `max` is brought down to it.
 pub const READ_RECORDS_MAX: usize = 16_384;
 /// Most records one call looks at, wanted or not.
@@ -44,7 +46,7 @@ impl Sequence {
 }
 
 /// Where a record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The part.
     pub part: Part,
@@ -65,6 +67,9 @@ pub struct Record {
     pub payload: Bytes,
     /// A record with the same id in the same part is the same record, sent again.
     pub dedup_id: Option<Bytes>,
+    /// How many have to have it. Once each of them is done with it ([`crate::Write::Release`]), the
+    /// store may forget it, in its own time.
+    pub takers: u32,
 }
 
 impl fmt::Debug for Record {
@@ -74,6 +79,7 @@ impl fmt::Debug for Record {
             .field("part", &self.part)
             .field("topic", &self.topic)
             .field("payload_bytes", &self.payload.len())
+            .field("takers", &self.takers)
             .finish_non_exhaustive()
     }
 }
@@ -137,6 +143,18 @@ pub fn check_batch(batch: &[Record]) -> Result<(), StoreError> {
             records,
             bytes: total,
         });
+    }
+    Ok(())
+}
+
+/// Checks how many positions are asked for, for implementations.
+///
+/// # Errors
+/// [`StoreError::ReadTooLarge`].
+pub fn check_positions(positions: &[Position]) -> Result<(), StoreError> {
+    let positions = positions.len();
+    if positions > READ_EXACT_MAX {
+        return Err(StoreError::ReadTooLarge { positions });
     }
     Ok(())
 }

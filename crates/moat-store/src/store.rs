@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     Event, Expect, Extent, Page, Part, Position, Record, Revision, ScanPage, Sequence, StoreError,
-    Versioned, Want, WatchError, WatchFrom,
+    Versioned, Want, WatchError, WatchFrom, Write,
 };
 
 /// A log and buckets.
@@ -19,6 +19,19 @@ use crate::{
 /// end has come is gone for every call that says so by its `now`, whether or not [`Store::expire`]
 /// has removed it yet.
 pub trait Store: Send + Sync {
+    /// Applies writes to the log and to buckets, in order: all of them or nothing, durable when the
+    /// call returns, with one fsync. Returns the positions of the appends, in order.
+    ///
+    /// Applied a second time it changes nothing more, if its appends say where they go
+    /// ([`Write::Append`]): so a commit that failed for want of room can be applied again though
+    /// nobody knows whether it got to the disk. A commit that returned `Ok` must not be applied
+    /// again if it has a [`Write::Release`] in it: those are counted.
+    ///
+    /// # Errors
+    /// [`StoreError::CommitTooLarge`], [`StoreError::Gap`], the bounds of records, names, keys and
+    /// values, [`StoreError::Full`], [`StoreError::DiskFull`], [`StoreError::Broken`].
+    fn commit(&self, writes: Vec<Write>, now: SystemTime) -> Result<Vec<Position>, StoreError>;
+
     /// Appends a batch: all of it or nothing, durable when the call returns.
     ///
     /// Within a part, sequences follow the order of the batch and of the calls, without a gap. A
@@ -45,6 +58,27 @@ pub trait Store: Send + Sync {
         max: usize,
         want: &Want<'_>,
     ) -> Result<Page, StoreError>;
+
+    /// The records at these positions, in the order asked; `None` for one that is not there (any
+    /// more). Ascending positions are the fastest.
+    ///
+    /// Ends after the record with which the answer reaches [`crate::READ_BYTES_MAX`], so it may be
+    /// shorter than `positions`: ask again for the rest. What comes back may share memory with its
+    /// neighbours: copy what is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadTooLarge`], [`StoreError::Corrupt`], [`StoreError::Broken`].
+    fn read_exact(&self, positions: &[Position]) -> Result<Vec<Option<Record>>, StoreError>;
+
+    /// Says, after a start, who is still waiting: how many takers each record has; a record that is
+    /// not named has none. Until this was called, the store forgets no record for want of takers.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`], [`StoreError::Broken`].
+    fn recount(&self, live: &[(Position, u32)]) -> Result<(), StoreError>;
+
+    /// How much room the store takes, in bytes.
+    fn bytes(&self) -> u64;
 
     /// Forgets the records of `part` before `below`. Never those that are yet to be written.
     ///

@@ -208,6 +208,7 @@ impl Builder {
             mechanisms: self.mechanisms,
             auth: Arc::new(auth),
             events: sender,
+            storage: None,
         };
         let broker = Some(Broker::start(setup).unwrap());
         TestBroker {

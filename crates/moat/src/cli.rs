@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// Users and their passwords.
     #[command(subcommand)]
     User(UserCommand),
+    /// The store of sessions and messages, while no broker runs.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Publish a message.
     Pub(publish::PubArgs),
     /// Subscribe and print the messages.
@@ -84,6 +87,15 @@ pub(crate) enum UserCommand {
     List,
     /// Remove a user; a running broker knows it within a second and closes the connections that are open.
     Remove(UserRemoveArgs),
+}
+
+/// Commands about the store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Read every file, record and value of the store and name what is damaged.
+    Verify,
+    /// Count what is in the store.
+    Stats,
 }
 
 /// `moat start`

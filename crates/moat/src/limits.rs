@@ -1,15 +1,20 @@
 //! From the limits of the configuration to those of each crate that keeps them.
 
 use moat_broker::admission::AdmissionLimits;
-use moat_config::Limits;
+use moat_config::{Limits, QueueFull, Store};
 
 /// What sessions and the router keep.
-pub(crate) fn core(limits: &Limits) -> moat_core::Limits {
+pub(crate) fn core(limits: &Limits, store: &Store) -> moat_core::Limits {
     moat_core::Limits {
         packet: codec(limits),
         inflight_messages_max: limits.inflight_messages_max.get(),
         queued_messages_max: limits.queued_messages_max,
         queued_bytes_max: limits.queued_bytes_max,
+        queue_full: match store.queue_full {
+            QueueFull::DropNewest => moat_core::limits::QueueFull::DropNewest,
+            QueueFull::DropOldest => moat_core::limits::QueueFull::DropOldest,
+        },
+        log_memory_bytes_max: store.log_memory_bytes_max,
         subscriptions_per_session_max: limits.subscriptions_per_session_max.get(),
         publishes_per_sec_max: limits.publishes_per_sec_max.get(),
         publish_burst_max: limits.publish_burst_max.get(),
@@ -64,7 +69,10 @@ mod tests {
     fn the_defaults_of_the_configuration_are_those_of_the_crates() {
         let limits = Limits::default();
         assert_eq!(codec(&limits), moat_codec::Limits::default());
-        let (ours, theirs) = (core(&limits), moat_core::Limits::default());
+        let (ours, theirs) = (
+            core(&limits, &Store::default()),
+            moat_core::Limits::default(),
+        );
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }
 }

@@ -6,6 +6,7 @@
 //! - `cli`: the command line. `command`: one file for each command. `output`, `exit`, `banner`: what people see.
 //! - `config_file`, `limits`, `tls_files`, `policy_files`: from the configuration to what the other crates take.
 //! - `data_folder`, `first_start`, `ground`: the folder everything is in, and how it comes to be.
+//! - `store`: what outlives the process, opened and loaded.
 //! - `material`: what the broker serves with, read from files.
 //! - `account`, `privileges`: who the process is, and what it gives up.
 //! - `service`: the service plane of a running broker: signals, reload, admin socket.
@@ -31,13 +32,14 @@ mod output;
 mod policy_files;
 mod privileges;
 mod service;
+mod store;
 mod tls_files;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, DeviceCommand, UserCommand};
+use crate::cli::{Cli, Command, DeviceCommand, StoreCommand, UserCommand};
 use crate::data_folder::DataPlace;
 use crate::exit::Failure;
 use crate::output::Output;
@@ -67,6 +69,8 @@ fn main() -> ExitCode {
         Command::User(UserCommand::Remove(args)) => {
             command::user_remove::run(&args, &place, &output)
         }
+        Command::Store(StoreCommand::Verify) => command::store_verify::run(&place, &output),
+        Command::Store(StoreCommand::Stats) => command::store_stats::run(&place, &output),
         Command::Pub(args) => command::publish::run(&args, &place, &output),
         Command::Sub(args) => command::subscribe::run(&args, &place, &output),
         Command::Completions(args) => command::completions::run(&args, &output),

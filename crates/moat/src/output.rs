@@ -1,6 +1,7 @@
 //! What a command prints: for people, or JSON for programs.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -60,6 +61,16 @@ impl Output {
         }
     }
 
+    /// A bar on standard error, if that is a terminal of a person; shown at most once in `every`.
+    pub(crate) fn progress(&self, what: &'static str, every: Duration) -> Progress {
+        Progress {
+            what,
+            every,
+            is_shown: !self.json && io::stderr().is_terminal(),
+            last: None,
+        }
+    }
+
     /// Makes text stand out on a terminal.
     pub(crate) fn strong(&self, text: &str) -> String {
         if self.colours {
@@ -67,5 +78,103 @@ impl Output {
         } else {
             text.to_owned()
         }
+    }
+}
+
+/// How far something has come, for people who wait.
+pub(crate) struct Progress {
+    what: &'static str,
+    every: Duration,
+    is_shown: bool,
+    last: Option<Instant>,
+}
+
+impl Progress {
+    /// Shows that `done` of `all` are done.
+    pub(crate) fn show(&mut self, done: u64, all: u64) {
+        let is_due = self.last.is_none_or(|last| last.elapsed() >= self.every);
+        if !self.is_shown || !is_due {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let _ = write!(io::stderr().lock(), "\r{}", bar(self.what, done, all));
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&mut self) {
+        if self.last.take().is_some() {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
+/// A line of a bar.
+fn bar(what: &str, done: u64, all: u64) -> String {
+    const CELLS: usize = 30;
+    let percent =
+        usize::try_from((done.min(all) * 100).checked_div(all).unwrap_or(100)).unwrap_or(100);
+    let full = percent * CELLS / 100;
+    let (full, empty) = ("#".repeat(full), "-".repeat(CELLS - full));
+    format!("{what} [{full}{empty}] {percent:3} % of {}", size(all))
+}
+
+/// A size in its greatest unit, with one decimal.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["GiB", "MiB", "KiB"];
+    for (unit, shift) in UNITS.into_iter().zip([30, 20, 10]) {
+        if bytes >> shift > 0 {
+            let tenths = (bytes >> (shift - 10)) * 10 / 1024;
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// A duration in its two greatest units.
+pub(crate) fn duration(secs: u64) -> String {
+    let (days, hours, minutes) = (secs / 86_400, secs / 3600 % 24, secs / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{secs} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", secs % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_told_in_its_greatest_unit() {
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1024), "1.0 KiB");
+        assert_eq!(size(1_500_000), "1.4 MiB");
+        assert_eq!(size(8 << 30), "8.0 GiB");
+    }
+
+    #[test]
+    fn a_duration_is_told_in_its_two_greatest_units() {
+        assert_eq!(duration(7), "7 s");
+        assert_eq!(duration(61), "1 min 1 s");
+        assert_eq!(duration(3 * 3600 + 60), "3 h 1 min");
+        assert_eq!(duration(2 * 86_400 + 3600), "2 d 1 h");
+    }
+
+    #[test]
+    fn a_bar_fills_and_never_overflows() {
+        assert_eq!(
+            bar("verify", 0, 2048),
+            format!("verify [{}]   0 % of 2.0 KiB", "-".repeat(30))
+        );
+        assert_eq!(
+            bar("verify", 1024, 2048),
+            format!(
+                "verify [{}{}]  50 % of 2.0 KiB",
+                "#".repeat(15),
+                "-".repeat(15)
+            )
+        );
+        assert!(bar("verify", 9, 3).contains("100 %") && bar("verify", 0, 0).contains("100 %"));
     }
 }

@@ -17,7 +17,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("moat-core", &["moat-codec", "moat-events", "moat-policy"]),
     // Level 2: services behind a port.
     ("moat-auth", &["moat-config", "moat-events", "moat-policy"]),
-    ("moat-store", &["moat-events"]),
+    (
+        "moat-store",
+        &["moat-codec", "moat-core", "moat-events", "moat-policy"],
+    ),
     ("moat-pki", &["moat-config", "moat-events"]),
     // Level 3: the packet plane.
     (
@@ -29,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "moat-auth",
             "moat-config",
             "moat-events",
+            "moat-store",
             "moat-websocket",
         ],
     ),

@@ -54,6 +54,10 @@ impl EventLoop {
         let Some(link) = self.shard.link(at) else {
             return;
         };
+        if link.is_unannounced {
+            // Its CONNACK waits for the store.
+            return;
+        }
         let mut out = std::mem::take(&mut link.out);
         let pool = self.shard.pool();
         let offered = out.len();
@@ -85,6 +89,8 @@ impl EventLoop {
 
     /// Whether there is more: left behind while the wire was busy, or sent now that there is room.
     fn has_output(&mut self, at: moat_core::session::SessionIndex) -> bool {
-        self.shard.link(at).is_some_and(|link| !link.out.is_empty())
+        self.shard
+            .link(at)
+            .is_some_and(|link| !link.out.is_empty() && !link.is_unannounced)
     }
 }

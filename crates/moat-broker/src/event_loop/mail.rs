@@ -45,6 +45,14 @@ impl EventLoop {
                 }
                 Envelope::Answer(answer) => self.answered(answer),
                 Envelope::Control(control) => self.control(control),
+                Envelope::Committed(ticket) => {
+                    self.shard.committed(ticket, self.now, &mut self.fx);
+                    self.settle();
+                }
+                Envelope::Loaded(loaded) => {
+                    self.shard.loaded(*loaded, self.now, &mut self.fx);
+                    self.settle();
+                }
             }
         }
     }

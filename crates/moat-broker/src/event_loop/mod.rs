@@ -1,7 +1,8 @@
 //! One shard's event loop: the only place where sockets, time and the shard's logic meet.
 //!
 //! A turn: poll, serve every connection on the ready list, drain the inbox, timers, flush every
-//! dirty connection with one write, hand over to the other shards with one wake each.
+//! dirty connection with one write, hand over to the other shards with one wake each, hand in what has to be
+//! durable.
 
 mod accept;
 mod close;
@@ -12,12 +13,13 @@ mod hand_over;
 mod mail;
 mod ready;
 mod serve;
+mod store;
 mod timers;
 
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use moat_auth::{AuthPool, Chain, Mechanisms};
@@ -28,9 +30,11 @@ use moat_events::EventSender;
 pub use greet::Answer;
 
 use crate::admission::Admission;
+use crate::clock::Clock;
 use crate::connection::{Buffers, Connection};
 use crate::inbox::{Inbox, InboxSender};
 use crate::listener::Bound;
+use crate::storage::Storage;
 
 /// Events taken from the kernel per poll.
 const EVENTS_PER_TURN_MAX: usize = 1024;
@@ -44,8 +48,10 @@ const LISTENERS: usize = usize::MAX - 1;
 
 /// What all event loops share.
 pub struct Common {
-    /// Moment zero of [`Time`].
-    pub origin: Instant,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where what is durable is kept; nothing is, without one.
+    pub storage: Option<Arc<Storage>>,
     /// How long a client has from accept to CONNACK, in seconds.
     pub connect_timeout_secs: u64,
     /// How long a stop may take, in seconds.
@@ -102,12 +108,13 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// An event loop around `shard`, with the listeners it accepts for.
+    /// An event loop around `shard`, with the effects it has had so far and the listeners it accepts for.
     ///
     /// # Errors
     /// When a listener cannot be registered.
     pub fn new(
         shard: Shard,
+        fx: Effects,
         poll: Poll,
         inbox: Inbox,
         common: Arc<Common>,
@@ -115,7 +122,7 @@ impl EventLoop {
     ) -> io::Result<Self> {
         let listeners = accept::register(&poll, listeners)?;
         Ok(EventLoop {
-            fx: Effects::new(common.topology.len()),
+            fx,
             shard,
             poll,
             inbox,
@@ -148,6 +155,7 @@ impl EventLoop {
         while !self.is_over() {
             self.turn(&mut events)?;
         }
+        self.store_the_rest();
         Ok(())
     }
 
@@ -155,12 +163,14 @@ impl EventLoop {
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         self.poll(events)?;
         self.now = self.clock();
+        self.note_store();
         self.note_readiness(events);
         self.serve_ready();
         self.drain_inbox();
         self.run_timers();
         self.flush_dirty();
         self.hand_over();
+        self.store();
         self.tell();
         Ok(())
     }
@@ -187,7 +197,7 @@ impl EventLoop {
         let mut due = self.next_timer().unwrap_or(Time::NEVER);
         due = due.min(self.next_accept().unwrap_or(Time::NEVER));
         due = due.min(self.shard.next_timeout().unwrap_or(Time::NEVER));
-        if self.stuck {
+        if self.stuck || !self.fx.loads.is_empty() {
             due = due.min(self.now.plus_millis(STUCK_RETRY_MILLIS));
         }
         if due == Time::NEVER {
@@ -198,8 +208,7 @@ impl EventLoop {
     }
 
     fn clock(&self) -> Time {
-        let elapsed = self.common.origin.elapsed().as_millis();
-        Time::from_millis(u64::try_from(elapsed).unwrap_or(u64::MAX))
+        self.common.clock.now()
     }
 
     /// Sends what happened in this turn to the log.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_queue::ArrayQueue;
 use doorbell::Doorbell;
 use moat_core::ShardId;
+use moat_core::durable::Loaded;
 use moat_core::shard::PeerMessage;
 
 use crate::connection::Connection;
@@ -41,6 +42,10 @@ pub enum Envelope {
     Answer(Answer),
     /// What the operator wants.
     Control(Control),
+    /// Everything of this shard up to this ticket is durable.
+    Committed(u64),
+    /// Messages that this shard asked the store for.
+    Loaded(Box<Loaded>),
 }
 
 impl Envelope {

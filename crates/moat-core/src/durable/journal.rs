@@ -93,6 +93,11 @@ impl Journal {
         self.ticket()
     }
 
+    /// Adds writes to the batch of this turn.
+    pub fn extend(&mut self, writes: impl IntoIterator<Item = Write>) {
+        self.writes.extend(writes);
+    }
+
     /// The ticket that the writes of this turn have.
     #[must_use]
     pub fn ticket(&self) -> u64 {

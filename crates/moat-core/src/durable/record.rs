@@ -44,7 +44,7 @@ pub struct Taker {
 }
 
 /// How an entry of a queue is told from the others.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Place {
     /// As the n-th message that came for the queue; its ordinal follows from [`Progress::shifts`].
     Arrival(u64),
@@ -98,6 +98,25 @@ impl Progress {
             Place::Arrival(arrival) => self.ordinal(arrival),
             Place::Ordinal(ordinal) => ordinal,
         }
+    }
+
+    /// Notes that only these ordinals, sorted, are not done with; `end` is the first one that was never used.
+    pub fn note_live(&mut self, live: impl IntoIterator<Item = u64>, end: u64) {
+        let mut after = None;
+        for ordinal in live.into_iter().chain([end]) {
+            match after {
+                None => self.done_below = ordinal,
+                Some(after) if after < ordinal => self.done.push((after, ordinal)),
+                Some(_) => {}
+            }
+            after = Some(ordinal + 1);
+        }
+    }
+
+    /// Whether the message of an ordinal is still wanted: it is neither done with nor with the client already.
+    #[must_use]
+    pub fn is_owed(&self, ordinal: u64) -> bool {
+        !self.is_done(ordinal) && self.received.binary_search(&ordinal).is_err()
     }
 
     /// Whether an ordinal is done with.

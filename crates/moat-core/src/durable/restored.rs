@@ -59,6 +59,17 @@ pub struct RestoredGroup {
     pub entries: Vec<RestoredEntry>,
 }
 
+impl Progress {
+    /// Counts the arrivals of entries that came after this was written.
+    pub fn note_arrivals(&mut self, entries: &[RestoredEntry]) {
+        for entry in entries {
+            if let Place::Arrival(arrival) = entry.taker.place {
+                self.next_arrival = self.next_arrival.max(arrival + 1);
+            }
+        }
+    }
+}
+
 /// A message that a queue is owed. The message itself stays in the store until it is wanted.
 #[derive(Debug, Clone)]
 pub struct RestoredEntry {

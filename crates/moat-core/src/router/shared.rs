@@ -13,10 +13,13 @@ use moat_codec::QoS;
 use moat_policy::{Identity, Subject};
 
 use super::trie::{Entry, Trie};
+use crate::durable::{Place, Position, Progress, QueueId};
 use crate::limits::Limits;
 use crate::message::Message;
+use crate::session::inflight::{Content, Entry as Stored};
 use crate::session::outbound::QUEUED_OVERHEAD_BYTES;
 use crate::shard::SessionRef;
+use crate::time::Time;
 
 /// Members that may give a QoS 0 message back, one after the other, before it is dropped.
 pub const DEALS_MAX: u8 = 8;
@@ -54,6 +57,8 @@ pub struct Member {
     pub credit: u16,
     /// Groups that its session's queue limits are divided among, a power of two.
     pub divisor: usize,
+    /// Whether its session is durable, so that what waits in its groups has to be.
+    pub is_durable: bool,
 }
 
 impl Member {
@@ -87,9 +92,60 @@ impl Seat {
 }
 
 /// A message that waits for credit.
-struct Waiting {
-    message: Arc<Message>,
-    deals: u8,
+pub struct Waiting {
+    /// The message, or what is known of it.
+    pub content: Content,
+    /// Its QoS.
+    pub qos: QoS,
+    /// How often it was dealt.
+    pub deals: u8,
+    /// Its entry, in a durable group.
+    pub entry: Option<Stored>,
+}
+
+/// What makes a group durable: its number in the store, and what is not done there.
+#[derive(Debug)]
+pub struct DurableGroup {
+    /// Its number.
+    pub queue: QueueId,
+    next_arrival: u64,
+    /// Entries on their way to a member, which may have to come back.
+    dealing: Vec<Place>,
+    /// Records of entries that nobody will have.
+    pub released: Vec<Position>,
+    /// Whether progress is to be written.
+    pub is_unsaved: bool,
+}
+
+impl DurableGroup {
+    /// A group that has come so far.
+    #[must_use]
+    pub fn new(queue: QueueId, progress: &Progress) -> Self {
+        DurableGroup {
+            queue,
+            next_arrival: progress.next_arrival,
+            dealing: Vec::new(),
+            released: Vec::new(),
+            is_unsaved: false,
+        }
+    }
+
+    fn gone(&mut self, waiting: &Waiting) {
+        self.is_unsaved = true;
+        self.released
+            .extend(waiting.entry.and_then(|entry| entry.position));
+    }
+}
+
+/// What became of a message that was to wait in a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waits {
+    /// There was no room.
+    No,
+    /// It waits in memory.
+    Here,
+    /// It waits under this place of this queue, and has to be stored.
+    Stored(QueueId, Place),
 }
 
 /// One group.
@@ -99,6 +155,10 @@ pub struct Group {
     next: usize,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    /// Its side in the store; absent while no member is durable.
+    pub durable: Option<Box<DurableGroup>>,
+    /// Whether messages are on their way from the store.
+    pub is_loading: bool,
     /// QoS 1 and 2 messages it has lost.
     pub dropped: u64,
 }
@@ -170,52 +230,177 @@ impl Group {
         )
     }
 
-    /// Puts a message behind the others. Returns whether there was room.
-    pub fn wait(&mut self, message: Arc<Message>, deals: u8, limits: &Limits) -> bool {
-        let weight = weight(&message);
+    /// Puts a message behind the others, if there is room.
+    pub fn wait(&mut self, message: Arc<Message>, deals: u8, limits: &Limits) -> Waits {
+        let weight = message.weight() + QUEUED_OVERHEAD_BYTES;
         let (messages_max, bytes_max) = self.room(limits);
         if self.waiting.len() >= messages_max || self.waiting_bytes + weight > bytes_max {
-            return false;
+            return Waits::No;
         }
         self.waiting_bytes += weight;
-        self.waiting.push_back(Waiting { message, deals });
+        let mut waits = Waits::Here;
+        if let Some(durable) = self.durable.as_deref_mut() {
+            waits = Waits::Stored(durable.queue, Place::Arrival(durable.next_arrival));
+            durable.next_arrival += 1;
+        }
+        let entry = match waits {
+            Waits::Stored(_, place) => Some(Stored {
+                place,
+                position: None,
+                is_committed: false,
+            }),
+            Waits::No | Waits::Here => None,
+        };
+        self.waiting.push_back(Waiting {
+            qos: message.qos,
+            content: Content::Held(message),
+            deals,
+            entry,
+        });
+        waits
+    }
+
+    /// Puts a message behind the others that waited before the broker started.
+    pub fn restore(&mut self, waiting: Waiting) {
+        self.waiting_bytes += weight(&waiting);
+        self.waiting.push_back(waiting);
+    }
+
+    /// An entry is durable now. Returns whether it still waits.
+    pub fn entry_committed(&mut self, place: Place, position: Position) -> bool {
+        let is_it = |waiting: &&mut Waiting| waiting.entry.is_some_and(|e| e.place == place);
+        let Some(waiting) = self.waiting.iter_mut().rev().find(is_it) else {
+            return false;
+        };
+        waiting.entry = Some(Stored {
+            place,
+            position: Some(position),
+            is_committed: true,
+        });
         true
+    }
+
+    /// An entry that was on its way to a member is the member's now, or `released` for good.
+    pub fn moved(&mut self, place: Place, released: Option<Position>) {
+        if let Some(durable) = self.durable.as_deref_mut() {
+            durable.dealing.retain(|dealing| *dealing != place);
+            durable.released.extend(released);
+            durable.is_unsaved = true;
+        }
+    }
+
+    /// How far a durable group has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let Some(durable) = self.durable.as_deref() else {
+            return Progress::default();
+        };
+        let entries = self.waiting.iter().filter_map(|waiting| waiting.entry);
+        let places = entries.map(|entry| entry.place);
+        let arrival = |place: Place| match place {
+            Place::Arrival(arrival) | Place::Ordinal(arrival) => arrival,
+        };
+        let all = places.chain(durable.dealing.iter().copied()).map(arrival);
+        let mut live: Vec<u64> = all.collect();
+        live.sort_unstable();
+        let end = durable.next_arrival;
+        let mut progress = Progress {
+            next_arrival: end,
+            ..Progress::default()
+        };
+        progress.note_live(live, end);
+        progress
+    }
+
+    /// The messages at the front that are in the store only.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Position> {
+        let stored = |waiting: &Waiting| match waiting.content {
+            Content::Held(_) => None,
+            Content::Stored { .. } => waiting.entry?.position,
+        };
+        let front = self.waiting.iter().take(WAITING_SCAN_MAX);
+        front.filter_map(stored).collect()
+    }
+
+    /// Takes messages that have come back from the store. Returns how many it has lost.
+    pub fn take_loaded(&mut self, loaded: &[(Position, Option<Arc<Message>>)]) -> u64 {
+        self.is_loading = false;
+        let mut lost = 0;
+        for (position, message) in loaded {
+            let is_it = |waiting: &Waiting| {
+                waiting.entry.and_then(|entry| entry.position) == Some(*position)
+            };
+            let Some(place) = self.waiting.iter().position(is_it) else {
+                continue;
+            };
+            match message {
+                Some(message) => self.waiting[place].content = Content::Held(Arc::clone(message)),
+                None => {
+                    lost += 1;
+                    self.drop_at(place);
+                }
+            }
+        }
+        lost
     }
 
     /// Takes the oldest waiting message that a member can take now, with that member. Messages nobody
     /// may have any more go, and those whose time has passed.
-    pub fn next_deal(
-        &mut self,
-        is_expired: impl Fn(&Message) -> bool,
-        may: impl Fn(&Member, &Message) -> bool,
-    ) -> NextDeal {
-        let (mut gone, mut expired) = (0, 0);
+    pub fn next_deal(&mut self, now: Time, may: impl Fn(&Member, &Message) -> bool) -> NextDeal {
+        let mut next = NextDeal::default();
         let mut place = 0;
-        let mut dealt = None;
         while place < self.waiting.len().min(WAITING_SCAN_MAX) {
-            let message = Arc::clone(&self.waiting[place].message);
-            if is_expired(&message) {
-                self.take(place);
-                expired += 1;
+            let waiting = &self.waiting[place];
+            if waiting.entry.is_some_and(|entry| !entry.is_committed) {
+                break;
+            }
+            if waiting.content.is_expired(now) {
+                self.drop_at(place);
+                next.expired += 1;
                 continue;
             }
+            let Some(message) = waiting.content.held().map(Arc::clone) else {
+                next.wants_load = true;
+                break;
+            };
             match self.choose(message.qos, |member| may(member, &message)) {
                 Choice::Later => place += 1,
                 Choice::Nobody => {
-                    self.take(place);
-                    gone += 1;
+                    self.drop_at(place);
+                    next.gone += 1;
                 }
                 Choice::Member(member) => {
-                    dealt = self.take(place).map(|waiting| (member, waiting));
+                    let taken = self.take(place);
+                    if let (Some(durable), Some(entry)) = (
+                        self.durable.as_deref_mut(),
+                        taken.as_ref().and_then(|taken| taken.entry),
+                    ) {
+                        durable.dealing.push(entry.place);
+                    }
+                    next.deal = taken.map(|waiting| (member, message, waiting));
                     break;
                 }
             }
         }
-        NextDeal {
-            gone,
-            expired,
-            deal: dealt.map(|(member, waiting)| (member, waiting.message, waiting.deals)),
+        next
+    }
+
+    /// Gives up the waiting message at `place`.
+    fn drop_at(&mut self, place: usize) -> bool {
+        let Some(waiting) = self.take(place) else {
+            return false;
+        };
+        if let Some(durable) = self.durable.as_deref_mut() {
+            durable.gone(&waiting);
         }
+        true
+    }
+
+    /// The records of all that waits.
+    pub fn positions(&self) -> impl Iterator<Item = Position> {
+        let entries = self.waiting.iter().filter_map(|waiting| waiting.entry);
+        entries.filter_map(|entry| entry.position)
     }
 
     /// Takes away the newest messages that have no room any more since a member left or came to more groups. Returns how many.
@@ -223,7 +408,7 @@ impl Group {
         let (messages_max, bytes_max) = self.room(limits);
         let mut gone = 0;
         while self.waiting.len() > messages_max || self.waiting_bytes > bytes_max {
-            if self.take(self.waiting.len() - 1).is_none() {
+            if !self.drop_at(self.waiting.len() - 1) {
                 break;
             }
             gone += 1;
@@ -290,19 +475,22 @@ impl Group {
 
     fn take(&mut self, place: usize) -> Option<Waiting> {
         let waiting = self.waiting.remove(place)?;
-        self.waiting_bytes -= weight(&waiting.message);
+        self.waiting_bytes -= weight(&waiting);
         Some(waiting)
     }
 }
 
 /// What [`Group::next_deal`] found.
+#[derive(Default)]
 pub struct NextDeal {
     /// Messages that nobody may have any more.
     pub gone: u64,
     /// Messages whose time had passed.
     pub expired: u64,
-    /// The member, its message, and how often that was dealt before.
-    pub deal: Option<(usize, Arc<Message>, u8)>,
+    /// The member, its message, and how that waited.
+    pub deal: Option<(usize, Arc<Message>, Waiting)>,
+    /// Whether the next message is in the store only.
+    pub wants_load: bool,
 }
 
 /// All groups this shard owns.
@@ -313,6 +501,8 @@ pub struct Shared {
     matching: Trie<GroupIndex>,
     /// The groups of the message being dealt; kept for its capacity.
     matched: Vec<GroupIndex>,
+    /// Durable groups that may have to be written at the end of this turn.
+    touched: Vec<GroupIndex>,
 }
 
 impl Shared {
@@ -349,7 +539,45 @@ impl Shared {
 
     /// The group at `at`.
     pub fn group(&mut self, at: GroupIndex) -> Option<&mut Group> {
-        self.groups.get_mut(at.0 as usize)
+        let group = self.groups.get_mut(at.0 as usize)?;
+        if group.durable.is_some() && self.touched.last() != Some(&at) {
+            self.touched.push(at);
+        }
+        Some(group)
+    }
+
+    /// Calls `write` for the durable groups that have changed since the last call, with what they give up.
+    pub fn save(&mut self, mut write: impl FnMut(QueueId, Progress, Vec<Position>)) {
+        for at in std::mem::take(&mut self.touched) {
+            let Some(group) = self.groups.get_mut(at.0 as usize) else {
+                continue;
+            };
+            let progress = group.progress();
+            if let Some(durable) = group.durable.as_deref_mut()
+                && std::mem::take(&mut durable.is_unsaved)
+            {
+                let released = std::mem::take(&mut durable.released);
+                write(durable.queue, progress, released);
+            }
+        }
+    }
+
+    /// The group of `filter`, made if need be, for what waited in it before the broker started.
+    pub fn restored(&mut self, filter: &Arc<str>) -> Option<&mut Group> {
+        let found = self.find(filter);
+        let at = found.unwrap_or_else(|| self.create(filter));
+        self.group(at)
+    }
+
+    /// Takes the groups out that have no member.
+    pub fn take_empty(&mut self) -> Vec<Group> {
+        let empty = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.seats.is_empty());
+        let filters: Vec<Arc<str>> = empty.map(|(_, group)| Arc::clone(&group.filter)).collect();
+        let taken = filters.iter().filter_map(|filter| self.remove(filter));
+        taken.collect()
     }
 
     /// The group of `filter`.
@@ -378,6 +606,11 @@ impl Shared {
         if !group.seats.is_empty() {
             return None;
         }
+        self.remove(filter)
+    }
+
+    fn remove(&mut self, filter: &str) -> Option<Group> {
+        let at = self.find(filter)?;
         self.by_filter.remove(filter);
         self.matching.remove(inner(filter), &at);
         Some(self.groups.remove(at.0 as usize))
@@ -390,6 +623,8 @@ impl Shared {
             next: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            durable: None,
+            is_loading: false,
             dropped: 0,
         };
         // There are fewer groups than subscriptions, and fewer of those than four billion.
@@ -412,6 +647,6 @@ pub fn is_shared(filter: &str) -> bool {
     filter.starts_with("$share/")
 }
 
-fn weight(message: &Message) -> usize {
-    message.weight() + QUEUED_OVERHEAD_BYTES
+fn weight(waiting: &Waiting) -> usize {
+    waiting.content.weight() + QUEUED_OVERHEAD_BYTES
 }

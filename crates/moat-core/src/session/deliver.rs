@@ -430,7 +430,8 @@ impl Link {
             self.send_unacknowledged(&mut outgoing, wish, pool)
         };
         if let (Some(durable), true) = (durable.as_deref_mut(), acknowledged) {
-            durable.sent_below = ordinal + 1;
+            // After a crash, it stands behind all that may have been sent before.
+            durable.sent_below = durable.sent_below.max(ordinal + 1);
         }
         if delivered == Delivered::Sent {
             pumped.sent(&message);
@@ -442,6 +443,10 @@ impl Link {
     }
 
     /// Sends one entry of the window again [MQTT-4.4.0-1], with DUP set [MQTT-3.3.1-1].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a session and of its shard, borrowed apart"
+    )]
     fn resend(
         &mut self,
         entry: Option<(PacketId, Pending)>,

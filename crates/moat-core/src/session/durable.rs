@@ -28,6 +28,8 @@ pub struct Durable {
     pub is_urgent: bool,
     /// Whether progress is to be written soon.
     pub is_unsaved: bool,
+    /// Ordinals of entries that are on their way back to the group that dealt them.
+    pub returning: Vec<u64>,
     /// QoS 2 messages of the client that are not durable yet, each with the number of its receipt.
     pub receiving: Vec<(PacketId, u64)>,
 }
@@ -54,6 +56,7 @@ impl Durable {
             has_holes: true,
             is_urgent: false,
             is_unsaved: false,
+            returning: Vec::new(),
             receiving: Vec::new(),
         }
     }
@@ -67,6 +70,11 @@ impl Durable {
     /// The next message has its place.
     pub fn arrived(&mut self) {
         self.next_arrival += 1;
+    }
+
+    /// The last broker ended without saying what it had sent: any of it may have been.
+    pub fn everything_may_be_sent(&mut self) {
+        self.sent_below = self.ordinal(self.next_place());
     }
 
     /// The ordinal of an entry.
@@ -115,29 +123,32 @@ impl Durable {
             ..Progress::default()
         };
         let Some(outbound) = outbound else {
+            if !self.returning.is_empty() {
+                let mut live = self.returning.clone();
+                live.sort_unstable();
+                progress.note_live(live, end);
+            }
             self.shifts.drain(..self.shifts.len().saturating_sub(1));
             progress.shifts.clone_from(&self.shifts);
             return progress;
         };
-        let mut live = Live::default();
+        let mut live: Vec<u64> = self.returning.clone();
         for (ordinal, pending) in outbound.inflight.iter() {
-            live.next(ordinal, &mut progress);
+            live.push(ordinal);
             if matches!(pending, Pending::Completion) {
                 progress.received.push(ordinal);
             }
         }
         let waiting = outbound.waiting_all().filter(|p| p.qos != QoS::AtMostOnce);
-        for parcel in waiting {
-            let Some(entry) = parcel.entry else { continue };
-            live.next(self.ordinal(entry.place), &mut progress);
-            if !self.has_holes {
-                // The rest follow without a gap.
-                live.after = Some(end);
-                break;
-            }
-        }
-        if live.after.is_some() {
-            live.next(end, &mut progress);
+        let mut places = waiting.filter_map(|parcel| Some(parcel.entry?.place));
+        if self.has_holes || !self.returning.is_empty() {
+            live.extend(places.map(|place| self.ordinal(place)));
+            live.sort_unstable();
+            progress.note_live(live, end);
+        } else {
+            // All that wait follow each other without a gap.
+            let first = places.next().map_or(end, |place| self.ordinal(place));
+            progress.note_live(live, first);
         }
         self.prune(&progress);
         progress.shifts.clone_from(&self.shifts);
@@ -152,23 +163,6 @@ impl Durable {
             }
             self.shifts.remove(0);
         }
-    }
-}
-
-/// Walks over live ordinals and notes the gaps between them.
-#[derive(Default)]
-struct Live {
-    after: Option<u64>,
-}
-
-impl Live {
-    fn next(&mut self, ordinal: u64, progress: &mut Progress) {
-        match self.after {
-            None => progress.done_below = ordinal,
-            Some(after) if after < ordinal => progress.done.push((after, ordinal)),
-            Some(_) => {}
-        }
-        self.after = Some(ordinal + 1);
     }
 }
 

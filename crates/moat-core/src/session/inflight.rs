@@ -199,6 +199,7 @@ impl Inflight {
     /// Begins the flow of `ordinal`, which is above all others here, under the identifier that it gives [MQTT-2.2.1-4]. Call only
     /// when [`Self::has_room`].
     pub fn begin(&mut self, ordinal: u64, pending: Pending) -> Option<PacketId> {
+        debug_assert!(ordinal >= self.next_ordinal(), "an ordinal comes twice");
         let id = id_of(ordinal)?;
         if self.window.is_empty() {
             self.front = ordinal;

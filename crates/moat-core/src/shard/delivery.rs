@@ -6,17 +6,19 @@ use moat_codec::{QoS, TopicName};
 use moat_events::Event;
 use moat_policy::Snapshot;
 
-use super::publication::Takers;
+use super::publication::{Holder, Local, Origin, Takers};
 use super::residents::{Dealt, Residents};
 use super::share::ShareMessage;
 use super::{PeerMessage, Shard, ShardId};
 use crate::counters::Counters;
+use crate::durable::{Load, LoadFor, Place, QueueId, Taker};
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{FrameCache, Message, Outgoing};
-use crate::router::shared::{Choice, DEALS_MAX, Group, GroupIndex, Member};
+use crate::router::shared::{Choice, DEALS_MAX, Group, GroupIndex, Member, Waits};
 use crate::router::{Retained, ShardSet, Shared};
 use crate::session::SessionIndex;
+use crate::session::inflight::SubscriptionIdList;
 use crate::time::Time;
 
 /// The parts of a shard that a delivery needs, apart from those the message borrows.
@@ -98,11 +100,18 @@ impl Delivery<'_> {
                     }
                 }
                 Choice::Later => {
-                    let kept = group.wait(message.shared(), deals, limits);
-                    if !kept {
-                        lost(group, 1, &mut self.residents.counters, "queue full", fx);
+                    let waits = group.wait(message.shared(), deals, limits);
+                    match waits {
+                        Waits::Here => {}
+                        Waits::No => {
+                            lost(group, 1, &mut self.residents.counters, "queue full", fx);
+                        }
+                        Waits::Stored(queue, place) => {
+                            let filter = Arc::clone(group.filter());
+                            self.note_waiting(queue, place, filter, message);
+                        }
                     }
-                    return kept;
+                    return waits != Waits::No;
                 }
                 Choice::Nobody => {
                     self.residents.counters.messages_dropped_total += 1;
@@ -110,6 +119,29 @@ impl Delivery<'_> {
                 }
             }
         }
+    }
+
+    /// A durable group has a message that nobody takes now.
+    fn note_waiting(
+        &mut self,
+        queue: QueueId,
+        place: Place,
+        filter: Arc<str>,
+        message: &Outgoing<'_>,
+    ) {
+        let takers = &mut self.residents.takers;
+        takers.list.push(Taker {
+            queue,
+            place,
+            qos: message.qos,
+            retain: message.retain,
+            ids: SubscriptionIdList::None,
+            group: None,
+        });
+        takers.local.push(Local {
+            holder: Holder::Group(self.here, filter),
+            place,
+        });
     }
 
     /// Deals what waits in a group, as far as its members have credit. Returns the messages that durable sessions have taken.
@@ -126,25 +158,43 @@ impl Delivery<'_> {
             let Some(group) = self.shared.group(at) else {
                 return taken;
             };
-            if group.waiting() == 0 || !group.has_credit() {
+            if group.waiting() == 0 || group.is_loading || !group.has_credit() {
                 return taken;
             }
-            let next = group.next_deal(
-                |message| message.is_expired(now),
-                |member, message| may_receive(policy, limits, member, message.topic()),
-            );
+            let next = group.next_deal(now, |member, message| {
+                may_receive(policy, limits, member, message.topic())
+            });
+            if next.wants_load && !std::mem::replace(&mut group.is_loading, true) {
+                fx.loads.push(Load {
+                    to: LoadFor::Group(Arc::clone(group.filter())),
+                    positions: group.wanted(),
+                });
+            }
+            let queue = group.durable.as_ref().map(|durable| durable.queue);
+            let filter = Arc::clone(group.filter());
             let counters = &mut self.residents.counters;
             counters.messages_expired_total += next.expired;
             lost(group, next.gone, counters, "no member may have them", fx);
-            let Some((member, message, deals)) = next.deal else {
+            let Some((member, message, waiting)) = next.deal else {
                 return taken;
             };
+            let deals = waiting.deals;
+            let entry = waiting
+                .entry
+                .and_then(|e| Some((queue?, e.place, e.position?)));
+            self.residents.takers.origin = entry.map(|(queue, place, position)| {
+                Box::new(Origin {
+                    position,
+                    from: (queue, place),
+                    holder: Holder::Group(self.here, filter),
+                })
+            });
             let mut outgoing = Outgoing::of_message(&message, frames, now);
             if !self.give(at, member, &mut outgoing, deals, fx) {
                 self.deal(at, &mut outgoing, deals, fx);
             }
             let takers = std::mem::take(&mut self.residents.takers);
-            if !takers.list.is_empty() {
+            if !takers.list.is_empty() || takers.origin.is_some() {
                 taken.push((message, takers));
             }
         }
@@ -185,6 +235,7 @@ impl Delivery<'_> {
                 message: message.shared(),
                 deals,
                 coordinator,
+                origin: takers.origin.take(),
             };
             fx.tell(to.shard, PeerMessage::Share { filter, what });
             return true;

@@ -127,6 +127,10 @@ impl Shard {
         if session.will.is_none() {
             fx.journal.push(Write::DeleteWill(durable.queue));
         }
+        if session.outbound.is_some() {
+            // What was sent has to be known as well.
+            self.residents.note_unsaved(at);
+        }
         self.residents.save_progress(at, fx);
     }
 
@@ -183,8 +187,8 @@ impl Shard {
             self.forget_subscription(at, &filter, now, fx);
         }
         // Only now, so that they cannot be dealt to the session that ends.
-        self.return_all(unacknowledged, now, fx);
         self.forget_durable(at, will, fx);
+        self.return_all(at, unacknowledged, now, fx);
         self.residents.remove(at);
     }
 

@@ -191,6 +191,11 @@ impl Shard {
         let Some(keeper) = &mut self.keeper else {
             return;
         };
+        self.shared.save(|queue, progress, released| {
+            let progress = Box::new(progress);
+            fx.journal.push(Write::PutProgress(queue, progress));
+            fx.journal.extend(released.into_iter().map(Write::Release));
+        });
         for at in std::mem::take(&mut self.residents.urgent) {
             self.residents.save_progress(at, fx);
         }

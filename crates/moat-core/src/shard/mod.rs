@@ -26,6 +26,7 @@ mod system;
 mod tail;
 mod timers;
 mod topology;
+mod transfer;
 mod unsubscribe;
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -39,7 +40,7 @@ pub use authenticate::AnotherIdentity;
 pub use connect::{Arrival, Refused};
 pub use keeper::PROGRESS_SAVE_MILLIS;
 pub use peer::{PeerMessage, SessionRef};
-pub use publication::{Asked, Coordinator, Terms};
+pub use publication::{Asked, Coordinator, Holder, Origin, Terms};
 pub use publish::{UNANSWERED_MAX, VIA_OWNER_MAX};
 pub use receive::{Pause, Received, Then};
 pub use restore::restore_all;
@@ -135,7 +136,7 @@ impl Shard {
             topology,
             limits,
             policy,
-            residents: residents::Residents::default(),
+            residents: residents::Residents::new(id),
             interest,
             retained: Retained::default(),
             shared: Shared::default(),
@@ -346,8 +347,12 @@ impl Shard {
 
     /// Messages that were asked for have come from the store.
     pub fn loaded(&mut self, loaded: Loaded, now: Time, fx: &mut Effects) {
-        let LoadFor::Session(to) = loaded.to else {
-            return;
+        let to = match loaded.to {
+            LoadFor::Session(to) => to,
+            LoadFor::Group(filter) => {
+                self.group_loaded(&filter, &loaded.messages, now, fx);
+                return;
+            }
         };
         let (policy, limits) = (&self.policy, &self.limits);
         let lost = self

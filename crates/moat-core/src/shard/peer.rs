@@ -7,7 +7,7 @@ use super::publish::retain_refused;
 use super::search::{Search, SearchPart};
 use super::share::ShareMessage;
 use super::{Shard, ShardId};
-use crate::durable::{Position, Taker};
+use crate::durable::{Place, Position, Taker};
 use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
 use crate::session::SessionIndex;
@@ -103,6 +103,15 @@ pub enum PeerMessage {
         /// What there is to say.
         what: ShareMessage,
     },
+    /// An entry that a session gave back to its group is somebody else's, or nobody's.
+    Moved {
+        /// The session.
+        session: SessionRef,
+        /// The entry's place in its queue.
+        place: Place,
+        /// Its record, if nobody has it any more.
+        released: Option<Position>,
+    },
     /// The interest of this ticket has been applied.
     InterestApplied {
         /// The ticket.
@@ -181,6 +190,11 @@ impl Shard {
                 }
             }
             PeerMessage::Share { filter, what } => self.on_share(from, &filter, what, now, fx),
+            PeerMessage::Moved {
+                session,
+                place,
+                released,
+            } => self.moved_from(session, place, released, fx),
             PeerMessage::InterestApplied { ticket } => {
                 if self.interest.confirm(ticket) {
                     self.ticket_confirmed(ticket, now, fx);
@@ -247,6 +261,7 @@ impl Shard {
                 terms: terms.map(|terms| *terms).unwrap_or_default(),
                 from,
                 is_awaited: true,
+                origin: None,
             };
             self.begin_publication(publication, now, fx);
         }

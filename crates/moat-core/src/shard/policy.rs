@@ -65,7 +65,7 @@ impl Shard {
             });
         }
         // Another member may have what this one may no longer.
-        self.return_all(rejudged.unqueued_dealt, now, fx);
+        self.return_all(at, rejudged.unqueued_dealt, now, fx);
         // The owners of its groups judge each message for it, or no longer do.
         self.join_all(at, now, fx);
         let unqueued = rejudged.unqueued;

@@ -17,14 +17,32 @@ use crate::session::SessionIndex;
 use crate::time::Time;
 
 /// An entry in a queue of this shard that waits for its record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Local {
     /// Whose.
-    pub session: SessionIndex,
-    /// Tells it from a later session in the same place.
-    pub generation: u32,
+    pub holder: Holder,
     /// Which entry.
     pub place: Place,
+}
+
+/// Who has an entry: a session, or a group of a shared subscription.
+#[derive(Clone, Debug)]
+pub enum Holder {
+    /// A session.
+    Session(SessionRef),
+    /// A group, by its filter, and the shard that owns it.
+    Group(ShardId, Arc<str>),
+}
+
+/// Where the entry of a message was before it was dealt.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The record.
+    pub position: Position,
+    /// The queue that had it, and its place there.
+    pub from: (QueueId, Place),
+    /// Who has to hear what became of it.
+    pub holder: Holder,
 }
 
 /// Who coordinates a publication, and its number there.
@@ -41,6 +59,8 @@ pub(super) struct Takers {
     pub(super) local: Vec<Local>,
     /// Shards that a group has dealt the message to, and who answer by themselves.
     pub(super) further: u32,
+    /// Where the message was, if it is in the store already.
+    pub(super) origin: Option<Box<Origin>>,
 }
 
 /// What a publication changes besides queues.
@@ -83,6 +103,8 @@ pub(super) struct Publication {
     pub(super) from: SessionRef,
     /// Whether its publisher waits already, since other shards were asked.
     pub(super) is_awaited: bool,
+    /// Where it was, if it was in the store before.
+    pub(super) origin: Option<Box<Origin>>,
 }
 
 impl Publication {
@@ -132,7 +154,17 @@ impl Shard {
         let message = &publication.message;
         let mut position = None;
         let mut is_written = false;
-        if !publication.takers.is_empty() {
+        if let Some(origin) = &publication.origin
+            && let Some(to) = publication.takers.pop()
+        {
+            position = Some(origin.position);
+            is_written = true;
+            fx.journal.push(Write::Deal {
+                position: origin.position,
+                from: origin.from,
+                to,
+            });
+        } else if !publication.takers.is_empty() {
             let at = keeper.next_position(self.id);
             position = Some(at);
             is_written = true;
@@ -171,11 +203,14 @@ impl Shard {
     /// A publication is durable, or nothing of it has to be.
     pub(super) fn published(
         &mut self,
-        publication: Publication,
+        mut publication: Publication,
         position: Option<Position>,
         now: Time,
         fx: &mut Effects,
     ) {
+        if let Some(origin) = publication.origin.take() {
+            self.tell_moved(*origin, false, fx);
+        }
         if let Some(position) = position {
             let number = publication.number;
             for shard in &publication.remote {
@@ -213,24 +248,45 @@ impl Shard {
         fx: &mut Effects,
     ) {
         for entry in local {
-            let same = self.residents.same(entry.session, entry.generation);
-            let is_there = same.is_some_and(|s| s.entry_committed(entry.place, position));
+            let is_there = match &entry.holder {
+                Holder::Session(to) => {
+                    self.session_entry_committed(*to, entry.place, position, message, now, fx)
+                }
+                Holder::Group(_, filter) => {
+                    self.group_entry_committed(filter, entry.place, position, now, fx)
+                }
+            };
             if !is_there {
                 // The queue gave it up, or is no more.
                 fx.journal.push(Write::Release(position));
-                continue;
-            }
-            self.pump(entry.session, now, fx);
-            let session = self.residents.sessions.get_mut(entry.session.get());
-            let outbound = session.and_then(|session| session.outbound.as_deref_mut());
-            if let Some(parcel) = outbound.and_then(|outbound| outbound.waiting(entry.place)) {
-                // Not sent at once: it is left to the store, and for a while to the memory all queues share.
-                parcel.content.let_go();
-                if let Some(keeper) = &mut self.keeper {
-                    keeper.tail.keep(position, message);
-                }
             }
         }
+    }
+
+    fn session_entry_committed(
+        &mut self,
+        to: SessionRef,
+        place: Place,
+        position: Position,
+        message: &Arc<Message>,
+        now: Time,
+        fx: &mut Effects,
+    ) -> bool {
+        let same = self.residents.same(to.session, to.generation);
+        if !same.is_some_and(|session| session.entry_committed(place, position)) {
+            return false;
+        }
+        self.pump(to.session, now, fx);
+        let session = self.residents.sessions.get_mut(to.session.get());
+        let outbound = session.and_then(|session| session.outbound.as_deref_mut());
+        if let Some(parcel) = outbound.and_then(|outbound| outbound.waiting(place)) {
+            // Not sent at once: it is left to the store, and for a while to the memory all queues share.
+            parcel.content.let_go();
+            if let Some(keeper) = &mut self.keeper {
+                keeper.tail.keep(position, message);
+            }
+        }
+        true
     }
 
     /// A delivery that this shard does not coordinate is over: its coordinator is told who takes it. Without one, this shard writes the
@@ -335,13 +391,29 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) {
-        if takers.list.is_empty() {
+        let Takers {
+            list,
+            local,
+            further,
+            origin,
+            ..
+        } = takers;
+        if further > 0 {
+            // It went on to another shard, with its origin.
+            return;
+        }
+        if list.is_empty() {
+            if let Some(origin) = origin {
+                // It was taken by somebody who keeps nothing, or lost.
+                self.tell_moved(*origin, true, fx);
+            }
             return;
         }
         let publication = Publication {
             message,
-            takers: takers.list,
-            local: takers.local,
+            takers: list,
+            local,
+            origin,
             number: 0,
             awaiting: 0,
             dealt: 0,

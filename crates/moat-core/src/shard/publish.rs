@@ -517,6 +517,7 @@ impl Shard {
             terms,
             from,
             is_awaited: false,
+            origin: None,
         };
         Ok(match self.begin_publication(publication, now, fx) {
             true => Routed::Later(reason),

@@ -9,8 +9,8 @@ use moat_codec::{QoS, TopicName};
 use moat_events::Event;
 use moat_policy::{Identity, Snapshot};
 
-use super::SessionRef;
-use super::publication::{Local, Takers};
+use super::publication::{Holder, Local, Takers};
+use super::{SessionRef, ShardId};
 use crate::buffer_pool::BufferPool;
 use crate::counters::Counters;
 use crate::durable::{Position, Taker, Write};
@@ -71,6 +71,8 @@ pub(super) struct Residents {
     pub(super) urgent: Vec<SessionIndex>,
     /// Sessions whose progress is written soon.
     pub(super) unsaved: Vec<SessionIndex>,
+    /// The shard they are at home in.
+    here: ShardId,
     by_key: HashTable<SessionIndex>,
     hasher: RandomState,
     targets: Vec<Target>,
@@ -78,9 +80,11 @@ pub(super) struct Residents {
     generations: u32,
 }
 
-impl Default for Residents {
-    fn default() -> Self {
+impl Residents {
+    /// Nobody, in the shard `here`.
+    pub(super) fn new(here: ShardId) -> Self {
         Residents {
+            here,
             sessions: slab::Slab::new(),
             subscriptions: Trie::default(),
             counters: Counters::default(),
@@ -96,9 +100,7 @@ impl Default for Residents {
             generations: 0,
         }
     }
-}
 
-impl Residents {
     /// The session of (identity, client id), if it exists.
     #[must_use]
     pub(super) fn find(&self, identity: &str, client_id: &str) -> Option<SessionIndex> {
@@ -304,9 +306,13 @@ impl Residents {
                         ids: SubscriptionIdList::new(wish.ids),
                         group: None,
                     });
-                    self.takers.local.push(Local {
+                    let to = SessionRef {
+                        shard: self.here,
                         session: at,
                         generation: session.generation,
+                    };
+                    self.takers.local.push(Local {
+                        holder: Holder::Session(to),
                         place,
                     });
                 }

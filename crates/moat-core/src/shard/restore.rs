@@ -22,6 +22,11 @@ pub fn restore_all(shards: &mut [Shard], effects: &mut [Effects], restored: Rest
     for (shard, fx) in shards.iter_mut().zip(effects.iter_mut()) {
         shard.keep(&restored, fx);
     }
+    // Groups before their members, who would make new ones.
+    for group in restored.groups {
+        let at = topology.owner(&group.filter).index();
+        shards[at].restore_group(group, &mut effects[at]);
+    }
     for session in restored.sessions {
         let home = topology.home(&session.record.identity.name, &session.record.client_id);
         let at = home.index();
@@ -30,6 +35,10 @@ pub fn restore_all(shards: &mut [Shard], effects: &mut [Effects], restored: Rest
     for message in restored.retained {
         let at = topology.owner(message.topic()).index();
         shards[at].restore_retained(&message, now, &mut effects[at]);
+    }
+    exchange(shards, effects, &topology, now);
+    for (shard, fx) in shards.iter_mut().zip(effects.iter_mut()) {
+        shard.end_empty_groups(fx);
     }
     exchange(shards, effects, &topology, now);
 }
@@ -79,11 +88,12 @@ impl Shard {
             queue,
             record,
             subscriptions,
-            progress,
+            mut progress,
             inbound,
             will,
             entries,
         } = restored;
+        progress.note_arrivals(&entries);
         let at = self
             .residents
             .create(Arc::clone(&record.identity), record.client_id.clone());
@@ -102,18 +112,30 @@ impl Shard {
             session.will_at = offline_since.plus_secs(u64::from(will.delay_secs));
         }
         session.will = will.map(Arc::new);
-        session.durable = Some(Box::new(Durable::restored(queue, &progress)));
+        let mut durable = Durable::restored(queue, &progress);
+        if was_online {
+            durable.everything_may_be_sent();
+        }
+        session.durable = Some(Box::new(durable));
         let outbound = owed(entries, &progress, was_online);
         session.outbound = (!outbound.is_empty()).then(|| Box::new(outbound));
         if was_online {
             // A second crash must not take it for online again.
             let record = Box::new(session.record(Some(offline_since)));
             fx.journal.push(Write::PutSession(queue, record));
+            self.residents.note_urgent(at);
         }
         let mut announced = Vec::with_capacity(subscriptions.len());
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return;
+        };
         for (filter, options, id) in subscriptions {
             session.subscriptions.insert(&filter);
             if is_shared(&filter) {
+                let owner = self.topology.owner(&filter);
+                let shares = session.shares.get_or_insert_default();
+                let member = shares.enter(&filter, owner);
+                (member.options, member.id) = (options, id);
                 continue;
             }
             let subscriber = Subscriber::new(at, options, id, false);
@@ -125,6 +147,8 @@ impl Shard {
             let _ticket = self.announce(&filter, false, fx);
         }
         self.arm(at);
+        self.join_all(at, now, fx);
+        self.away(at, now, fx);
         // By the policy in force now: it may have changed meanwhile.
         self.re_judge(at, now, fx);
     }

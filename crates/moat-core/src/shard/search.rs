@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use moat_codec::QoS;
 
-use super::publication::{Local, Takers};
+use super::publication::{Holder, Local, Takers};
 use super::{PeerMessage, SessionRef, Shard, ShardId};
 use crate::effects::Effects;
 use crate::message::Message;
@@ -276,8 +276,7 @@ impl Shard {
         for (message, taker) in kept {
             let takers = Takers {
                 local: vec![Local {
-                    session: to.session,
-                    generation: to.generation,
+                    holder: Holder::Session(to),
                     place: taker.place,
                 }],
                 list: vec![taker],

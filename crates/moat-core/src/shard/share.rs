@@ -9,15 +9,16 @@ use std::sync::Arc;
 use moat_codec::Subscription;
 
 use super::delivery::lost;
-use super::publication::{Asked, Coordinator, Takers};
+use super::publication::{Asked, Coordinator, Origin};
 use super::residents::Dealt;
 use super::subscribe::Waiting;
 use super::{PeerMessage, SessionRef, Shard, ShardId};
+use crate::durable::{Place, Position};
 use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
 use crate::router::shared::{Group, Member, inner};
 use crate::session::SessionIndex;
-use crate::session::inflight::{Content, Parcel};
+use crate::session::inflight::Parcel;
 use crate::time::Time;
 
 /// What a home and an owner say to each other about one group.
@@ -59,6 +60,15 @@ pub enum ShareMessage {
         congested: Option<SessionRef>,
         /// Who waits to know which durable session takes it, if somebody does.
         coordinator: Option<Coordinator>,
+        /// Where it is in the store, if it is there.
+        origin: Option<Box<Origin>>,
+    },
+    /// An entry that was dealt is in the store as somebody else's.
+    Moved {
+        /// Its place in the group's queue.
+        place: Place,
+        /// Its record, if nobody has it any more.
+        released: Option<Position>,
     },
     /// A message for a member.
     Deal {
@@ -72,6 +82,8 @@ pub enum ShareMessage {
         deals: u8,
         /// Who waits to know which durable session takes it, if somebody does.
         coordinator: Option<Coordinator>,
+        /// Where it is in the store, if it is there.
+        origin: Option<Box<Origin>>,
     },
 }
 
@@ -110,7 +122,7 @@ impl Shard {
 
     /// Tells the owner of a group about a member of this shard, from the beginning. Returns the ticket
     /// of the group's interest, if this shard is the owner and others have yet to confirm it.
-    fn join(
+    pub(super) fn join(
         &mut self,
         at: SessionIndex,
         filter: &str,
@@ -119,7 +131,8 @@ impl Shard {
         fx: &mut Effects,
     ) -> Option<u64> {
         let session = self.residents.sessions.get_mut(at.get())?;
-        let window = session.link.as_ref()?.receive_maximum;
+        let window = session.link.as_ref().map_or(0, |link| link.receive_maximum);
+        let is_durable = session.durable.is_some();
         let shares = session.shares.as_mut()?;
         let divisor = shares.divisor();
         let membership = shares.of(filter)?;
@@ -137,6 +150,7 @@ impl Shard {
             epoch: membership.epoch,
             credit,
             divisor,
+            is_durable,
         };
         let (owner, filter) = (membership.owner, Arc::clone(membership.filter()));
         if owner == self.id {
@@ -166,14 +180,7 @@ impl Shard {
                 fx,
             );
         }
-        let unsent = self
-            .residents
-            .sessions
-            .get_mut(at.get())
-            .and_then(|session| session.outbound.as_deref_mut())
-            .map(|outbound| outbound.take_dealt(|_| true))
-            .unwrap_or_default();
-        self.return_all(unsent, now, fx);
+        self.return_unsent(at, |_| true, now, fx);
     }
 
     /// A session gives up a shared subscription. What it was never sent goes back to the group.
@@ -201,32 +208,9 @@ impl Shard {
             let share = parcel.share.as_ref();
             share.is_some_and(|share| *share.filter == *filter)
         };
-        let unsent = session
-            .outbound
-            .as_deref_mut()
-            .map(|outbound| outbound.take_dealt(of_this))
-            .unwrap_or_default();
-        self.return_all(unsent, now, fx);
+        self.return_unsent(at, of_this, now, fx);
         if others_have_more {
             self.join_all(at, now, fx);
-        }
-    }
-
-    /// Gives messages back to the groups that dealt them.
-    pub(super) fn return_all(&mut self, parcels: Vec<Parcel>, now: Time, fx: &mut Effects) {
-        for parcel in parcels {
-            let Some(share) = parcel.share else { continue };
-            let Content::Held(message) = parcel.content else {
-                continue;
-            };
-            let what = ShareMessage::Returned {
-                message,
-                deals: 1,
-                congested: None,
-                coordinator: None,
-            };
-            let owner = self.topology.owner(&share.filter);
-            self.tell_share(owner, &share.filter, what, now, fx);
         }
     }
 
@@ -301,29 +285,26 @@ impl Shard {
                 deals,
                 congested,
                 coordinator,
+                origin,
             } => {
                 if let Some(session) = congested {
                     self.with_group(filter, |group| group.congested(session));
                 }
-                self.deal_again(filter, &message, deals, coordinator, now, fx);
+                self.deal_again(filter, &message, deals, coordinator, origin, now, fx);
             }
+            ShareMessage::Moved { place, released } => self.moved(filter, place, released, fx),
             ShareMessage::Deal {
                 to,
                 epoch,
                 message,
                 deals,
                 coordinator,
-            } => self.dealt(
-                from,
-                filter,
-                to,
-                epoch,
-                &message,
-                deals,
-                coordinator,
-                now,
-                fx,
-            ),
+                origin,
+            } => {
+                self.residents.takers.coordinator = coordinator;
+                self.residents.takers.origin = origin;
+                self.dealt(from, filter, to, epoch, &message, deals, now, fx);
+            }
         }
     }
 
@@ -336,7 +317,11 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Option<u64> {
+        let is_durable = member.is_durable;
         let is_new = self.shared.join(filter, member);
+        if is_durable {
+            self.keep_group(filter, fx);
+        }
         let ticket = self.announce(inner(filter), !is_new, fx);
         self.deal_waiting(filter, now, fx);
         self.trim_waiting(filter, fx);
@@ -355,22 +340,15 @@ impl Shard {
     }
 
     fn unseat(&mut self, filter: &str, session: SessionRef, fx: &mut Effects) {
-        if let Some(mut group) = self.shared.leave(filter, session) {
-            let waiting = group.waiting() as u64;
-            lost(
-                &mut group,
-                waiting,
-                &mut self.residents.counters,
-                "its last member left",
-                fx,
-            );
+        if let Some(group) = self.shared.leave(filter, session) {
+            self.end_group(group, fx);
             self.take_back_interest(inner(filter), fx);
         }
         self.trim_waiting(filter, fx);
     }
 
     /// Deals what waits in a group, as far as its members have credit.
-    fn deal_waiting(&mut self, filter: &str, now: Time, fx: &mut Effects) {
+    pub(super) fn deal_waiting(&mut self, filter: &str, now: Time, fx: &mut Effects) {
         let (mut delivery, frames, _) = self.delivery();
         let taken = match delivery.shared.find(filter) {
             Some(group) => delivery.deal_waiting(group, frames, now, fx),
@@ -381,18 +359,21 @@ impl Shard {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     fn deal_again(
         &mut self,
         filter: &str,
         message: &Arc<Message>,
         deals: u8,
         coordinator: Option<Coordinator>,
+        origin: Option<Box<Origin>>,
         now: Time,
         fx: &mut Effects,
     ) {
         let (mut delivery, frames, _) = self.delivery();
         let mut outgoing = Outgoing::of_message(message, frames, now);
         delivery.residents.takers.coordinator = coordinator;
+        delivery.residents.takers.origin = origin;
         match delivery.shared.find(filter) {
             Some(group) => {
                 delivery.deal(group, &mut outgoing, deals, fx);
@@ -412,12 +393,10 @@ impl Shard {
         epoch: u32,
         message: &Arc<Message>,
         deals: u8,
-        coordinator: Option<Coordinator>,
         now: Time,
         fx: &mut Effects,
     ) {
         let mut outgoing = Outgoing::of_message(message, &mut self.frames, now);
-        self.residents.takers.coordinator = coordinator;
         let dealt =
             self.residents
                 .deliver_dealt(to, filter, epoch, &mut outgoing, &self.limits, fx);
@@ -425,12 +404,13 @@ impl Shard {
             self.tell_takers(Asked::Deal, message, now, fx);
             return;
         }
-        self.residents.takers = Takers::default();
+        let takers = std::mem::take(&mut self.residents.takers);
         let what = ShareMessage::Returned {
             message: Arc::clone(message),
             deals: deals.saturating_add(1),
             congested: (dealt == Dealt::Congested).then_some(to),
-            coordinator,
+            coordinator: takers.coordinator,
+            origin: takers.origin,
         };
         self.tell_share(owner, filter, what, now, fx);
     }
@@ -458,7 +438,7 @@ impl Shard {
         self.tell_share(owner, &filter, what(to), now, fx);
     }
 
-    fn tell_share(
+    pub(super) fn tell_share(
         &mut self,
         owner: ShardId,
         filter: &Arc<str>,

@@ -129,6 +129,7 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// Whether shards hear of each other after every step; otherwise the test carries messages.
     pub(crate) automatic: bool,
+    policy: Arc<Snapshot>,
     /// What is durable; absent in a broker that keeps everything in memory.
     pub(crate) store: Option<ModelStore>,
     /// Whether what is written is durable at once; otherwise the test commits.
@@ -224,6 +225,38 @@ impl World {
         World::with(1, limits, Arc::new(Snapshot::allow_all()))
     }
 
+    /// A broker with a store, and what ended it the last time is forgotten.
+    pub(crate) fn durable(shards: usize, limits: Limits) -> World {
+        let mut world = World::with(shards, limits, Arc::new(Snapshot::allow_all()));
+        if world.store.is_none() {
+            world.store = Some(ModelStore::default());
+            world.restore();
+        }
+        world
+    }
+
+    /// The broker is gone without a word, with everything that was not durable, and another one of `shards` shards starts `secs` later.
+    pub(crate) fn crash(&mut self, shards: usize, secs: u64) {
+        let limits = self.shards[0].limits().clone();
+        let policy = Arc::clone(&self.policy);
+        self.now = self.now.plus_secs(secs);
+        self.topology = Topology::new(shards);
+        let topology = &self.topology;
+        let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
+        self.shards = topology.shards().map(shard).collect();
+        self.fx = (0..shards).map(|_| Effects::new(shards)).collect();
+        self.pending = (0..shards).map(|_| VecDeque::new()).collect();
+        self.inboxes = (0..shards).map(|_| VecDeque::new()).collect();
+        for wire in &mut self.wires {
+            wire.closed = true;
+        }
+        self.restore();
+        for shard in &mut self.shards {
+            shard.tick(self.now, &mut self.fx[shard.id().index()]);
+        }
+        self.after_step();
+    }
+
     pub(crate) fn with(shards: usize, limits: Limits, policy: Arc<Snapshot>) -> World {
         let topology = Topology::new(shards);
         let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
@@ -235,6 +268,7 @@ impl World {
             expires_at: Time::NEVER,
             events: Vec::new(),
             automatic: true,
+            policy,
             store: None,
             commits: true,
             pending: (0..shards).map(|_| VecDeque::new()).collect(),
@@ -248,8 +282,21 @@ impl World {
         if std::env::var_os("MOAT_TEST_STORE").is_some() {
             self.store = Some(ModelStore::default());
             self.restore();
+            self.be_known();
         }
         self
+    }
+
+    /// Every shard has had a durable session, so that none has to tell the others of its first one while a test counts what they say.
+    fn be_known(&mut self) {
+        for shard in 0..self.shards.len() {
+            let id = self.client_id_at(shard, "first-");
+            let first = self.lasting(V5, &id);
+            let mut goodbye = Disconnect::new(ReasonCode::NORMAL_DISCONNECTION);
+            goodbye.session_expiry_secs = Some(0);
+            self.disconnect_with(first, goodbye);
+        }
+        self.events.clear();
     }
 
     /// Gives the shards what the store has.
@@ -552,6 +599,9 @@ impl World {
         let Some(link) = shard.link(client.at).filter(|l| l.conn == client.conn) else {
             return false;
         };
+        if link.is_unannounced {
+            return false;
+        }
         let out = std::mem::take(&mut link.out);
         if out.is_empty() {
             return false;
@@ -731,10 +781,12 @@ impl World {
         }
         while self.store_step() {
             self.collect();
-            if self.automatic {
-                self.settle();
-            }
         }
+    }
+
+    /// Lets the store do what waits for it.
+    pub(crate) fn settle_store(&mut self) {
+        self.after_step();
     }
 
     /// Ends the turn of every shard: writes what there is to write, and brings what there is to load. Returns whether there was
@@ -784,7 +836,9 @@ impl World {
 
     /// Lets the shards talk until they have nothing more to say.
     pub(crate) fn settle(&mut self) {
-        while self.step_all() {}
+        while self.step_all() || self.store_step() {
+            self.collect();
+        }
     }
 
     /// One round: every shard hands over, then every shard reads its inbox.

@@ -18,6 +18,7 @@ mod authenticate;
 mod connect;
 mod corpus;
 mod disconnect_reasons;
+mod durable;
 mod expiry;
 mod flow_control;
 mod keep_alive;

@@ -73,10 +73,8 @@ impl ModelStore {
             }
             Write::Deal { position, from, to } => {
                 let record = self.records.get_mut(&position).expect("dealt from nowhere");
-                let taker = record
-                    .takers
-                    .iter_mut()
-                    .find(|taker| (taker.queue, taker.place) == from);
+                let is_it = |taker: &&mut Taker| (taker.queue, taker.place) == from;
+                let taker = record.takers.iter_mut().find(is_it);
                 *taker.expect("dealt from nobody") = to;
             }
             Write::PutSession(queue, record) => {
@@ -203,7 +201,7 @@ impl ModelStore {
                 let exists = self.sessions.contains_key(&queue) || self.groups.contains_key(&queue);
                 let progress = self.progress.get(&queue).cloned().unwrap_or_default();
                 let ordinal = progress.ordinal_of(taker.place);
-                if !exists || progress.is_done(ordinal) || progress.received.contains(&ordinal) {
+                if !exists || !progress.is_owed(ordinal) {
                     continue;
                 }
                 record.users += 1;

@@ -267,7 +267,14 @@ fn names_keys_and_values_are_bounded(store: &dyn Store) {
         assert!(refused(put(bad, b"k", Bytes::new()).unwrap_err()), "{bad}");
         assert!(refused(store.get(bad, b"k", at(0)).unwrap_err()));
     }
-    assert!(put("b", &zeroes(KEY_BYTES_MAX), Bytes::new()).is_ok());
+    assert!(put("b", &[1; KEY_BYTES_MAX], Bytes::new()).is_ok());
+    assert!(put("b", &[0; KEY_BYTES_MAX - 1], Bytes::new()).is_ok());
+    assert_eq!(
+        put("b", &[0; KEY_BYTES_MAX], Bytes::new()),
+        Err(StoreError::KeyTooLong {
+            bytes: KEY_BYTES_MAX
+        })
+    );
     let bytes = KEY_BYTES_MAX + 1;
     assert_eq!(
         put("b", &zeroes(bytes), Bytes::new()),

@@ -32,6 +32,7 @@ fn record(topic: &str, payload: &str) -> Record {
         headers: Bytes::from_static(b"h"),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         dedup_id: None,
+        takers: 1,
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod bucket;
+mod commit;
 mod log;
 mod watch;
 
@@ -20,7 +21,7 @@ pub type Make<'a> = &'a dyn Fn() -> Box<dyn Store>;
 
 /// Runs every check, each with a fresh store.
 pub fn run(make: Make<'_>) {
-    for check in [log::run, bucket::run, watch::run] {
+    for check in [log::run, bucket::run, watch::run, commit::run] {
         check(make);
     }
 }

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::watch::Queue;
-use super::{BUCKETS_MAX, WATCHES_MAX};
+use super::BUCKETS_MAX;
 use crate::bucket::{EXPIRE_KEYS_MAX, SCAN_BYTES_MAX, SCAN_KEYS_MAX};
-use crate::{Entry, Event, Expect, Revision, ScanPage, StoreError, Versioned};
+use crate::watch::{Queue, WATCHES_MAX};
+use crate::{Entry, Event, Expect, Revision, ScanPage, StoreError, Versioned, Write};
 
 type Bucket = BTreeMap<Bytes, Versioned>;
 
@@ -56,35 +56,40 @@ impl Buckets {
                 .map(|versioned| versioned.revision),
         )?;
         let name = self.bucket_for_writing(bucket)?;
-        let stored = self
-            .buckets
-            .get(bucket)
-            .and_then(|entries| entries.get(key));
-        let freed = stored.map_or(0, |versioned| size(key, &versioned.value));
-        let added = size(key, &value);
-        if self.bytes - freed + added > self.bytes_max {
+        let freed = self.stored_size(bucket, key);
+        if self.bytes - freed + size(key, &value) > self.bytes_max {
             return Err(StoreError::Full {
                 limit: self.bytes_max,
             });
         }
-        self.remove(bucket, key);
+        Ok(self.set(name, Bytes::copy_from_slice(key), value, expires_at))
+    }
+
+    /// Sets a value, whatever is there, and tells the watches.
+    fn set(
+        &mut self,
+        bucket: Arc<str>,
+        key: Bytes,
+        value: Bytes,
+        expires_at: Option<SystemTime>,
+    ) -> Revision {
+        self.remove(&bucket, &key);
         let revision = self.next_revision();
-        let key = Bytes::copy_from_slice(key);
+        self.bytes += size(&key, &value);
         let versioned = Versioned {
             value,
             revision,
             expires_at,
         };
         if let Some(end) = expires_at {
-            self.ends.insert((end, Arc::clone(&name), key.clone()));
+            self.ends.insert((end, Arc::clone(&bucket), key.clone()));
         }
-        self.bytes += added;
         self.buckets
-            .entry(name)
+            .entry(Arc::clone(&bucket))
             .or_default()
             .insert(key.clone(), versioned.clone());
-        self.tell(bucket, &Event::Put(Entry { key, versioned }));
-        Ok(revision)
+        self.tell(&bucket, &Event::Put(Entry { key, versioned }));
+        revision
     }
 
     pub(super) fn delete(
@@ -102,6 +107,94 @@ impl Buckets {
             return Ok(None);
         }
         Ok(self.remove_and_tell(bucket, key, false))
+    }
+
+    /// Whether the puts of a commit have room.
+    pub(super) fn check(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut changed: BTreeMap<(&str, &[u8]), u64> = BTreeMap::new();
+        let mut new_buckets = BTreeSet::new();
+        let (mut bytes, mut grows) = (i128::from(self.bytes), false);
+        for write in writes {
+            match write {
+                Write::Put { bucket, key, value } => {
+                    let added = size(key, value);
+                    let before = changed.insert((bucket, key), added);
+                    let before = before.unwrap_or_else(|| self.stored_size(bucket, key));
+                    bytes += i128::from(added) - i128::from(before);
+                    grows |= added > before;
+                    if !self.buckets.contains_key(*bucket) {
+                        new_buckets.insert(*bucket);
+                    }
+                }
+                Write::Delete { bucket, key } => {
+                    let before = changed.insert((bucket, key), 0);
+                    bytes -= i128::from(before.unwrap_or_else(|| self.stored_size(bucket, key)));
+                }
+                Write::DeletePrefix { bucket, prefix } => {
+                    for key in self.keys_with(bucket, prefix) {
+                        let stored = self.stored_size(bucket, key);
+                        changed.entry((bucket, key)).or_insert(stored);
+                    }
+                    let gone = changed
+                        .iter_mut()
+                        .filter(|((name, key), _)| name == bucket && key.starts_with(prefix));
+                    for (_, left) in gone {
+                        bytes -= i128::from(std::mem::take(left));
+                    }
+                }
+                Write::Append { .. } | Write::Release(_) => {}
+            }
+        }
+        if self.buckets.len() + new_buckets.len() > BUCKETS_MAX {
+            return Err(StoreError::TooManyBuckets { limit: BUCKETS_MAX });
+        }
+        if grows && bytes > i128::from(self.bytes_max) {
+            return Err(StoreError::Full {
+                limit: self.bytes_max,
+            });
+        }
+        Ok(())
+    }
+
+    /// Applies one write of a commit that was checked.
+    pub(super) fn apply(&mut self, write: Write) {
+        match write {
+            Write::Put { bucket, key, value } => {
+                self.set(bucket.into(), key, value, None);
+            }
+            Write::Delete { bucket, key } => {
+                self.remove_and_tell(bucket, &key, false);
+            }
+            Write::DeletePrefix { bucket, prefix } => {
+                let keys: Vec<_> = self.keys_with(bucket, &prefix).cloned().collect();
+                for key in keys {
+                    self.remove_and_tell(bucket, &key, false);
+                }
+            }
+            Write::Append { .. } | Write::Release(_) => {}
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn keys_with<'a>(&'a self, bucket: &str, prefix: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
+        let entries = self.buckets.get(bucket).into_iter();
+        entries
+            .flat_map(move |entries| {
+                entries.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
+            })
+            .map(|(key, _)| key)
+            .take_while(move |key| key.starts_with(prefix))
+    }
+
+    fn stored_size(&self, bucket: &str, key: &[u8]) -> u64 {
+        let stored = self
+            .buckets
+            .get(bucket)
+            .and_then(|entries| entries.get(key));
+        stored.map_or(0, |versioned| size(key, &versioned.value))
     }
 
     pub(super) fn scan(

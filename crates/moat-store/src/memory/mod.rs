@@ -1,31 +1,28 @@
 //! A store in memory: fast, bounded, gone with the process.
 //!
-//! One lock for the log, one for the buckets, one for each watch's queue. Order: buckets, then
-//! queue; the log's is never held with another.
+//! One lock for the log, one for the buckets, one for each watch's queue; taken in this order.
 
 mod bucket;
 mod log;
 #[cfg(test)]
 mod tests;
-mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use self::bucket::Buckets;
 use self::log::Log;
-use self::watch::MemoryWatch;
+use crate::watch::{Queue, QueueWatch, Source, locked};
 use crate::{
     Expect, Extent, Page, Part, Position, Record, Revision, ScanPage, Sequence, Store, StoreError,
-    Versioned, Want, Watch, WatchFrom, check_batch, check_bucket, check_key, check_value,
+    Versioned, Want, Watch, WatchFrom, Write, check_batch, check_bucket, check_commit, check_key,
+    check_positions, check_value,
 };
 
 /// Most buckets of a memory store.
 pub const BUCKETS_MAX: usize = 64;
-/// Most watches of a memory store.
-pub const WATCHES_MAX: usize = 1024;
 
 /// How much a memory store may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +66,28 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn commit(&self, writes: Vec<Write>, _: SystemTime) -> Result<Vec<Position>, StoreError> {
+        check_commit(&writes)?;
+        let mut log = locked(&self.log);
+        let mut buckets = locked(&self.buckets);
+        log.check(&writes)?;
+        buckets.check(&writes)?;
+        let mut positions = Vec::new();
+        let mut released = Vec::new();
+        for write in writes {
+            match write {
+                Write::Append { at, record } => positions.push(log.append_at(at, record)),
+                Write::Release(position) => released.push(position),
+                other => buckets.apply(other),
+            }
+        }
+        log.forget_ids(&positions);
+        for position in released {
+            log.release(position);
+        }
+        Ok(positions)
+    }
+
     fn append(&self, batch: Vec<Record>) -> Result<Vec<Position>, StoreError> {
         check_batch(&batch)?;
         locked(&self.log).append(batch)
@@ -82,6 +101,21 @@ impl Store for MemoryStore {
         want: &Want<'_>,
     ) -> Result<Page, StoreError> {
         Ok(locked(&self.log).read(part, from, max, want))
+    }
+
+    fn read_exact(&self, positions: &[Position]) -> Result<Vec<Option<Record>>, StoreError> {
+        check_positions(positions)?;
+        Ok(locked(&self.log).read_exact(positions))
+    }
+
+    fn recount(&self, live: &[(Position, u32)]) -> Result<(), StoreError> {
+        locked(&self.log).recount(live);
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        let log = locked(&self.log).bytes();
+        log + locked(&self.buckets).bytes()
     }
 
     fn trim(&self, part: Part, below: Sequence) -> Result<(), StoreError> {
@@ -155,13 +189,10 @@ impl Store for MemoryStore {
     ) -> Result<Box<dyn Watch>, StoreError> {
         check_bucket(bucket)?;
         check_key(prefix)?;
-        Ok(Box::new(MemoryWatch::open(
-            &self.buckets,
-            bucket,
-            prefix,
-            from,
-            now,
-        )?))
+        let queue = Queue::new(bucket, prefix);
+        let until = locked(&self.buckets).add_watch(Arc::clone(&queue))?;
+        let source = Arc::clone(&self.buckets) as Arc<dyn Source>;
+        Ok(Box::new(QueueWatch::new(source, queue, until, from, now)))
     }
 
     fn expire(&self, now: SystemTime) -> Result<usize, StoreError> {
@@ -169,7 +200,18 @@ impl Store for MemoryStore {
     }
 }
 
-/// No code that can panic runs under these locks, so a poisoned one is still whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Source for Mutex<Buckets> {
+    fn page(
+        &self,
+        queue: &Queue,
+        after: Option<&[u8]>,
+        max: usize,
+        now: SystemTime,
+    ) -> Result<ScanPage, StoreError> {
+        Ok(locked(self).scan(&queue.bucket, &queue.prefix, after, max, now))
+    }
+
+    fn leave(&self, queue: &Arc<Queue>) {
+        locked(self).remove_watch(queue);
+    }
 }

@@ -2,7 +2,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::{BUCKETS_MAX, MemoryLimits, MemoryStore, WATCHES_MAX};
+use super::{BUCKETS_MAX, MemoryLimits, MemoryStore};
+use crate::WATCHES_MAX;
 use crate::{
     BATCH_RECORDS_MAX, DEDUP_IDS_KEPT, Expect, Part, READ_EXAMINED_MAX, Record, Sequence, Store,
     StoreError, Want, WatchFrom, conformance,
@@ -18,6 +19,7 @@ fn record(id: Option<usize>, payload: &'static [u8]) -> Record {
         headers: Bytes::new(),
         payload: Bytes::from_static(payload),
         dedup_id: id.map(|id| Bytes::from(id.to_string())),
+        takers: 1,
     }
 }
 

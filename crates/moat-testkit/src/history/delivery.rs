@@ -16,8 +16,9 @@ struct Got {
     plain: u32,
     /// Deliveries that the client took.
     taken: u32,
-    /// The event of the last one.
-    last: usize,
+    /// The event by which the client's connection began, and the deliveries since.
+    connected: Option<usize>,
+    since: u32,
 }
 
 /// A stream that has to be in order.
@@ -59,6 +60,9 @@ impl Deliveries {
         let key = (delivery.subscriber, delivery.message);
         let connected = self.connected.get(&delivery.subscriber).copied();
         let got = self.got.entry(key).or_default();
+        if got.connected != connected {
+            (got.connected, got.since) = (connected, 0);
+        }
         let is_first = got.taken == 0 && delivery.is_new;
         let fault = if is_first {
             let is_in_order = sent.is_none()
@@ -68,10 +72,10 @@ impl Deliveries {
             (!is_in_order).then_some(Fault::OutOfOrder)
         } else {
             self.repeats += 1;
-            repeat_fault(delivery, sent, got, connected)
+            repeat_fault(delivery, sent, got)
         };
         let got = self.got.entry(key).or_default();
-        got.last = at;
+        got.since += 1;
         if delivery.is_new {
             got.taken += 1;
             got.plain += u32::from(!delivery.dup);
@@ -145,12 +149,7 @@ fn is_owed(claim: &Claim, sent: &Sent) -> bool {
     is_message && claim.since < sent.first && claim.qos.min(sent.qos) > QoS::AtMostOnce
 }
 
-fn repeat_fault(
-    delivery: &Delivery,
-    sent: Option<&Sent>,
-    got: &Got,
-    connected: Option<usize>,
-) -> Option<Fault> {
+fn repeat_fault(delivery: &Delivery, sent: Option<&Sent>, got: &Got) -> Option<Fault> {
     if delivery.qos == QoS::ExactlyOnce && delivery.is_new {
         return Some(if sent.is_some() {
             Fault::Doubled
@@ -158,14 +157,15 @@ fn repeat_fault(
             Fault::DoubledWill
         });
     }
+    // Each PUBLISH of a QoS 1 message that a publisher sends again is a new one to the broker.
+    let copies = sent.filter(|sent| sent.qos == QoS::AtLeastOnce);
+    let copies = copies.map_or(1, |sent| sent.times);
     if delivery.dup {
         // [MQTT-4.4.0-1]
-        let is_resumed = connected.is_none_or(|connected| connected > got.last);
-        return (!is_resumed).then_some(Fault::RepeatWithoutReconnect);
+        return (got.since >= copies).then_some(Fault::RepeatWithoutReconnect);
     }
     match sent {
-        // Each PUBLISH of a QoS 1 message that a publisher sends again is a new one to the broker.
-        Some(sent) if sent.qos == QoS::AtLeastOnce && got.plain < sent.times => None,
+        Some(_) if got.plain < copies => None,
         Some(_) => Some(Fault::RepeatWithoutDup),
         None => Some(Fault::DoubledWill),
     }

@@ -351,6 +351,22 @@ fn a_repeat_needs_a_new_connection() {
         .got(1, ONCE, false)
         .got(1, ONCE, true);
     story.has_only(Fault::RepeatWithoutReconnect);
+
+    // Of a message that was sent twice there are two copies, and each may come again.
+    let mut story = Story::new();
+    story
+        .sent(1, ONCE)
+        .got(1, ONCE, false)
+        .connected(PUBLISHER, true);
+    story.sent(1, ONCE).got(1, ONCE, false).acknowledged(1);
+    story
+        .connected(SUBSCRIBER, true)
+        .got(1, ONCE, true)
+        .got(1, ONCE, true);
+    story.is_clean();
+    story
+        .got(1, ONCE, true)
+        .has_only(Fault::RepeatWithoutReconnect);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{ClientNumber, Event, History, MessageId};
 
-/// The most violations that are told with the events around them; the others are counted.
-const EXPLAINED_MAX: usize = 12;
+/// The most violations of each promise that are told with the events around them; the others are counted.
+const EXPLAINED_MAX: usize = 3;
 /// The most events told with one violation.
 const EVENTS_TOLD_MAX: usize = 40;
 
@@ -88,8 +88,14 @@ pub struct Verdict {
 
 impl Verdict {
     pub(super) fn new(history: &History, violations: Vec<Violation>, summary: Summary) -> Self {
-        let explained = violations.iter().take(EXPLAINED_MAX);
-        let told = explained.map(|one| one.told(history)).collect();
+        let mut explained: BTreeMap<Fault, usize> = BTreeMap::new();
+        let mut is_explained = |one: &&Violation| {
+            let before = explained.entry(one.fault).or_default();
+            *before += 1;
+            *before <= EXPLAINED_MAX
+        };
+        let chosen: Vec<_> = violations.iter().filter(|one| is_explained(one)).collect();
+        let told = chosen.iter().map(|one| one.told(history)).collect();
         Verdict {
             violations,
             summary,
@@ -146,9 +152,20 @@ impl Violation {
     /// Itself and the events that led to it.
     fn told(&self, history: &History) -> String {
         let mut text = format!("{self}\n");
+        // What went on before the message was there has nothing to do with it, but for what its receiver subscribed to.
+        let is_it = |event: &Event| match event {
+            Event::Sent { message, .. } => self.message == Some(*message),
+            Event::WillSent { will, .. } => self.message == Some(*will),
+            _ => false,
+        };
+        let of_topic = self.fault == Fault::StaleRetained;
+        let first = history.events.iter().position(is_it).unwrap_or(0);
         let events = history.events.iter().enumerate();
         let about: Vec<_> = events
-            .filter(|(at, event)| self.is_about(*at, event))
+            .filter(|(at, event)| {
+                let is_late = *at >= first || of_topic;
+                (is_late || matches!(event, Event::Subscribed { .. })) && self.is_about(*at, event)
+            })
             .collect();
         // The beginning says what was promised, the end what came of it.
         let left_out = about.len().saturating_sub(EVENTS_TOLD_MAX);
@@ -166,11 +183,13 @@ impl Violation {
 
     fn is_about(&self, at: usize, event: &Event) -> bool {
         let is_it = |message: &MessageId| self.message == Some(*message);
+        let is_of_will = matches!(
+            self.fault,
+            Fault::MissingWill | Fault::UndueWill | Fault::DoubledWill
+        );
         let is_him = |client: &ClientNumber| {
-            self.client == Some(*client)
-                || self
-                    .message
-                    .is_some_and(|message| message.publisher == *client)
+            let publisher = self.message.map(|message| message.publisher);
+            self.client == Some(*client) || is_of_will && publisher == Some(*client)
         };
         let is_there = |topic: &Arc<str>| {
             self.fault == Fault::StaleRetained && self.topic.as_ref() == Some(topic)

@@ -141,8 +141,8 @@ impl Wills {
         for (id, will) in all {
             match will.state {
                 State::Due => summary.wills[0] += 1,
-                State::Leaving | State::Never => summary.wills[1] += 1,
-                State::Sent | State::Held | State::Open => summary.wills[2] += 1,
+                State::Held | State::Leaving | State::Never => summary.wills[1] += 1,
+                State::Sent | State::Open => summary.wills[2] += 1,
             }
             if will.state != State::Due {
                 continue;

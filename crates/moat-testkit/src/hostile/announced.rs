@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::fort::LARGEST_PACKET;
 use super::line::announce;
 use super::{Attack, Line, Target};
 
@@ -54,14 +55,14 @@ impl Attack for Announced {
     fn limits(&self) -> &'static [(&'static str, &'static str)] {
         if self.is_attached {
             &[
-                ("packet_bytes_max", "268435455"),
+                ("packet_bytes_max", LARGEST_PACKET),
                 ("connections_max", "24"),
                 ("sessions_max", "10"),
                 ("preauth_bytes_total_max", "65536"),
             ]
         } else {
             &[
-                ("packet_bytes_max", "268435455"),
+                ("packet_bytes_max", LARGEST_PACKET),
                 ("sessions_max", "2"),
                 ("preauth_bytes_total_max", "65536"),
             ]

@@ -15,6 +15,8 @@ use crate::process::MoatProcess;
 
 /// Packet threads of a fort.
 const SHARDS: usize = 2;
+/// The largest packet of MQTT, as the configuration has it. Unit: bytes.
+pub(super) const LARGEST_PACKET: &str = "268435455";
 
 /// Limits of a fort that an attack may replace: small, so that a ceiling means something; rates are high, since a client that is
 /// slowed down hides what its packets cost.
@@ -231,6 +233,10 @@ fn config_text(log: &Path, listeners: Listeners, replaced: &[(&str, &str)]) -> S
         log.display()
     )
     .unwrap();
+    if replaced.contains(&("packet_bytes_max", LARGEST_PACKET)) {
+        // So large a message cannot be stored.
+        text.push_str("\n[store]\ndurability = \"none\"\n");
+    }
     text.push_str("\n[limits]\n");
     for (key, value) in LIMITS {
         let value = replaced

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use moat_auth::Authenticator;
 use moat_auth::file::{Config as UsersConfig, FileBackend};
 use moat_broker::tls::TlsConfigError;
-use moat_config::{Config, Protocol};
+use moat_config::{Config, Durability, Protocol};
 use moat_pki::Authority;
 use serde_json::json;
 
@@ -88,6 +88,10 @@ fn files(config: &Config, data: &Path, findings: &mut Findings) {
         findings.warnings.extend(users.warnings());
     }
     findings.take(opened, |users| format!("users: {}", users.users()));
+    findings.good.push(match config.store.durability {
+        Durability::None => "store: none".to_owned(),
+        durability => format!("store: {}, {durability}", config.store.path.display()),
+    });
     authority(data, findings);
     for listener in &config.listeners {
         findings.good.push(exposed(listener));

@@ -8,6 +8,8 @@ pub(crate) mod man;
 pub(crate) mod publish;
 pub(crate) mod start;
 pub(crate) mod status;
+pub(crate) mod store_stats;
+pub(crate) mod store_verify;
 pub(crate) mod subscribe;
 pub(crate) mod user_add;
 pub(crate) mod user_list;

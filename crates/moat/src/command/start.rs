@@ -1,7 +1,7 @@
 //! `moat start`: the wiring diagram of the broker. Each step ends with one clear error or hands its result on.
 //!
 //! Read configuration, lock the data folder, make its files, read certificates, policy and users, bind, give up
-//! rights, make Unix sockets, and only then start threads: the log, the password workers, the packet threads, the service plane.
+//! rights, make Unix sockets, open the store, and only then start threads: the log, the password workers, the packet threads, the service plane.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use moat_api::ListenerStatus;
 use moat_auth::{AuthPool, Mechanisms};
 use moat_broker::listener::{self, Bound, Listener};
-use moat_broker::{Broker, Setup};
+use moat_broker::{Broker, Setup, StorageSetup};
 use moat_config::{Config, Limits, LogDestination, LogFormat, LogLevel, Protocol};
 use moat_events::{Destination, Event, EventLog, EventSender, Format, Level, Options};
 use moat_websocket::Rules;
@@ -34,7 +34,7 @@ use crate::privileges::{self, Hardening};
 use crate::service::reload::{Reload, tell_expiring};
 use crate::service::signals::Signals;
 use crate::service::{self, Facts, Service, Surroundings};
-use crate::tls_files;
+use crate::{store, tls_files};
 
 /// What a file or folder of the broker is closed to, unless its maker closes it further.
 const UMASK: u32 = 0o027;
@@ -74,7 +74,8 @@ pub(crate) fn run(args: &StartArgs, place: &DataPlace, output: &Output) -> Resul
     let reload = reload(config, &ground, &bound, &material);
     tell_opened(&events, config, &bound, &hardening);
     tell_expiring(&events, &material.certificates());
-    let broker = start_broker(config, &limits, bound, material, &events)?;
+    let storage = store::open(&config.store, &events)?;
+    let broker = start_broker(config, &limits, bound, material, storage, &events)?;
     events.send(Event::ServerStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         shards: u64::from(facts.shards),
@@ -204,6 +205,7 @@ fn start_broker(
     limits: &Limits,
     bound: Vec<Bound>,
     material: Material,
+    storage: Option<StorageSetup>,
     events: &EventSender,
 ) -> Result<Broker, Failure> {
     let failed = |error: io::Error| {
@@ -217,7 +219,7 @@ fn start_broker(
     Broker::start(Setup {
         shards: config.shards.count().get().into(),
         listeners: bound,
-        limits: limits::core(limits),
+        limits: limits::core(limits, &config.store),
         admission: limits::admission(limits),
         connect_timeout_secs: limits.connect_timeout_secs.get().into(),
         stop_timeout_secs: limits.stop_timeout_secs.get().into(),
@@ -228,6 +230,7 @@ fn start_broker(
         mechanisms: Mechanisms::default(),
         auth: Arc::new(auth),
         events: events.clone(),
+        storage,
     })
     .map_err(failed)
 }

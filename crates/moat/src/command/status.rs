@@ -1,12 +1,12 @@
 //! `moat status`
 
-use moat_api::{GetStatus, Status};
+use moat_api::{GetStatus, Status, StoreStatus};
 use serde_json::json;
 
 use crate::admin_client;
 use crate::data_folder::DataPlace;
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, duration, size};
 
 /// The column at which the values begin.
 const VALUE_COLUMN: usize = 14;
@@ -64,6 +64,7 @@ fn text(status: &Status) -> String {
             status.messages_dropped_total
         ),
     );
+    row("store", status.store.as_ref().map_or_else(none_kept, store));
     row("policy", format!("version {}", status.policy_version));
     for certificate in &status.certificates {
         row(
@@ -77,6 +78,30 @@ fn text(status: &Status) -> String {
     row("threads", status.shards.to_string());
     row("runs as", hardening(status));
     lines.join("\n")
+}
+
+fn none_kept() -> String {
+    "none: sessions and messages end with the broker".to_owned()
+}
+
+fn store(store: &StoreStatus) -> String {
+    let mut text = format!(
+        "{}, {} of {}, {} to be written",
+        store.durability,
+        size(store.bytes),
+        size(store.bytes_max),
+        size(store.pending_bytes)
+    );
+    if store.is_full {
+        text += "; FULL: what has to be stored is not acknowledged until there is room";
+    }
+    if store.is_over_limit {
+        text += "; OVER ITS LIMIT: messages that would have to be stored are refused";
+    }
+    if store.missing_total > 0 {
+        text += &format!("; {} messages are MISSING", store.missing_total);
+    }
+    text
 }
 
 fn hardening(status: &Status) -> String {
@@ -109,26 +134,34 @@ fn hardening(status: &Status) -> String {
     .join(", ")
 }
 
-/// The two greatest units.
-fn duration(secs: u64) -> String {
-    let (days, hours, minutes) = (secs / 86_400, secs / 3600 % 24, secs / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{secs} s"),
-        (0, 0, minutes) => format!("{minutes} min {} s", secs % 60),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_told_in_its_two_greatest_units() {
-        assert_eq!(duration(7), "7 s");
-        assert_eq!(duration(61), "1 min 1 s");
-        assert_eq!(duration(3 * 3600 + 60), "3 h 1 min");
-        assert_eq!(duration(2 * 86_400 + 3600), "2 d 1 h");
+    fn a_full_store_cannot_be_overlooked() {
+        let mut status = StoreStatus {
+            path: "/s".into(),
+            durability: "fsync".into(),
+            bytes: 2048,
+            bytes_max: 1 << 30,
+            pending_bytes: 0,
+            is_full: false,
+            is_over_limit: false,
+            commits_total: 0,
+            records_total: 0,
+            loaded_total: 0,
+            missing_total: 0,
+            full_total: 0,
+            slowest_commit_micros: 0,
+        };
+        assert_eq!(
+            store(&status),
+            "fsync, 2.0 KiB of 1.0 GiB, 0 B to be written"
+        );
+        status.is_full = true;
+        assert!(store(&status).contains("FULL"));
+        (status.is_full, status.is_over_limit) = (false, true);
+        assert!(store(&status).contains("OVER ITS LIMIT"));
     }
 }

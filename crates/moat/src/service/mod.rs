@@ -99,8 +99,8 @@ impl Service {
         broker.as_ref().map(act)
     }
 
-    fn has_failed(&self) -> bool {
-        self.with_broker(Broker::has_failed).unwrap_or(false)
+    fn failure(&self) -> Option<String> {
+        self.with_broker(Broker::failure).flatten()
     }
 
     /// Stops the broker; waits for those who are asking it something.
@@ -170,8 +170,8 @@ async fn serve(
                 }
             },
             _ = tick.tick() => {
-                if service.has_failed() {
-                    return "a packet thread has ended by itself".to_owned();
+                if let Some(failure) = service.failure() {
+                    return failure;
                 }
                 reload::now(service, watch.changed()).await;
             }
@@ -205,7 +205,7 @@ async fn stop(
     tokio::select! {
         stopped = tokio::time::timeout(limit, stopped) => match stopped {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(Failure::failed(format!("a packet thread has ended by itself: {error}"))),
+            Ok(Ok(Err(error))) => Err(Failure::failed(format!("a part of the broker has ended by itself: {error}"))),
             Ok(Err(error)) => Err(Failure::failed(format!("the stop failed: {error}"))),
             Err(_) => Err(Failure::failed(format!("the stop took longer than {} s; connections were cut", limit.as_secs()))),
         },

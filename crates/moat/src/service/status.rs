@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use moat_api::{CertificateStatus, HardeningStatus, Problem, ProblemKind, Status};
-use moat_broker::Broker;
+use moat_api::{CertificateStatus, HardeningStatus, Problem, ProblemKind, Status, StoreStatus};
+use moat_broker::{Broker, StoreReport};
 
 use crate::service::Service;
 use crate::tls_files::CertificateFacts;
@@ -42,6 +42,10 @@ impl Service {
             messages_sent_total: counters.messages_sent_total,
             messages_dropped_total: counters.messages_dropped_total,
             policy_version: self.reload.policy_version.load(Ordering::Relaxed),
+            store: self
+                .with_broker(Broker::store_report)
+                .flatten()
+                .map(|report| store(&self.reload.config.store, &report)),
             certificates: certificates.iter().map(certificate).collect(),
             hardening: HardeningStatus {
                 no_new_privs: self.facts.hardening.no_new_privs,
@@ -50,6 +54,24 @@ impl Service {
                 user: self.facts.hardening.user.clone(),
             },
         })
+    }
+}
+
+fn store(config: &moat_config::Store, report: &StoreReport) -> StoreStatus {
+    StoreStatus {
+        path: config.path.display().to_string(),
+        durability: config.durability.word().to_owned(),
+        bytes: report.bytes,
+        bytes_max: number(config.log_bytes_max.get()),
+        pending_bytes: number(report.pending_bytes),
+        is_full: report.is_full,
+        is_over_limit: report.is_over_limit,
+        commits_total: report.commits_total,
+        records_total: report.records_total,
+        loaded_total: report.loaded_total,
+        missing_total: report.missing_total,
+        full_total: report.full_total,
+        slowest_commit_micros: report.slowest_commit_micros,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Many clients in one thread, and the history they write together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use moat_codec::{Framed, Limits, Packet, QoS, Version, frame};
+use moat_codec::{Framed, Limits, Packet, PacketType, QoS, Version, frame};
 use moat_testkit::RawClient;
 use moat_testkit::fume::Dice;
 use moat_testkit::history::{Event, History, Verdict};
 
-use crate::client::{Client, Last, Plan, message_of};
+use crate::client::{Client, HEAD_BYTES, Last, Plan, message_of};
 
 /// The first subscriber's number; publishers count from 0.
 const FIRST_SUBSCRIBER: u32 = 1000;
@@ -30,6 +31,9 @@ const RETAINED_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes read at once.
 const READ_BYTES_MAX: usize = 64 << 10;
 
+/// Packets of each client that are kept for when something goes wrong.
+const TAPE_PACKETS_MAX: usize = 80;
+
 /// A connection of a client.
 struct Line {
     stream: TcpStream,
@@ -37,11 +41,65 @@ struct Line {
     output: Vec<u8>,
 }
 
+/// What a client heard last and what it answered, for when that was wrong.
+#[derive(Default)]
+struct Tape(VecDeque<(bool, Vec<u8>, Version)>);
+
+impl Tape {
+    fn received(&mut self, bytes: &[u8], version: Version) {
+        self.put(false, bytes, version);
+    }
+
+    fn sent(&mut self, bytes: &[u8], version: Version) {
+        let mut rest = bytes.to_vec();
+        while let Some(packet) = next_packet(&mut rest) {
+            self.put(true, &packet, version);
+        }
+    }
+
+    fn put(&mut self, is_own: bool, bytes: &[u8], version: Version) {
+        if self.0.len() == TAPE_PACKETS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((is_own, bytes.to_vec(), version));
+    }
+}
+
+impl fmt::Display for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (is_own, bytes, version) in &self.0 {
+            let who = if *is_own { "  client" } else { "broker" };
+            match decode(bytes, *version) {
+                Packet::Publish(publish) => {
+                    let id = publish.packet_id.map(|id| id.value());
+                    let message =
+                        (publish.payload.len() >= HEAD_BYTES).then(|| message_of(publish.payload));
+                    writeln!(
+                        f,
+                        "{who}: PUBLISH {id:?} {:?} dup {} on {}: {message:?}",
+                        publish.qos, publish.dup, publish.topic
+                    )?;
+                }
+                Packet::PubAck(ack)
+                | Packet::PubRec(ack)
+                | Packet::PubRel(ack)
+                | Packet::PubComp(ack) => {
+                    let id = ack.packet_id.value();
+                    writeln!(f, "{who}: {:?} {id}", PacketType::of_first_byte(bytes[0]))?;
+                }
+                other => writeln!(f, "{who}: {other:?}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// All clients.
 pub(crate) struct Fleet {
     pub(crate) history: History,
     pub(crate) clients: Vec<Client>,
     lines: Vec<Option<Line>>,
+    tapes: Vec<Tape>,
     poll: Poll,
     address: SocketAddr,
     dice: Dice,
@@ -61,6 +119,7 @@ impl Fleet {
         Fleet {
             history: History::new(),
             lines: clients.iter().map(|_| None).collect(),
+            tapes: clients.iter().map(|_| Tape::default()).collect(),
             clients,
             poll: Poll::new().unwrap(),
             address,
@@ -121,13 +180,23 @@ impl Fleet {
         });
     }
 
-    /// Cuts a client off without a word.
+    /// Cuts a client off without a word, if it is connected. While it waits for CONNACK it is left alone: if it came back at once, the broker could
+    /// take the two for each other's successor.
     pub(crate) fn cut(&mut self, place: usize) {
-        if self.lines[place].take().is_some() && !self.clients[place].is_leaving {
-            let client = self.clients[place].number;
+        let client = &mut self.clients[place];
+        if client.is_connected {
+            client.lost();
+            let client = client.number;
+            // Recorded first: from when the socket is closed on, the will may come.
             self.history.record(Event::Cut { client });
+            self.lines[place] = None;
         }
-        self.clients[place].lost();
+    }
+
+    /// Lets a client answer nothing any more on this connection, if it is connected.
+    pub(crate) fn be_lazy(&mut self, place: usize) {
+        let client = &mut self.clients[place];
+        client.is_lazy = client.is_connected;
     }
 
     /// Lets a client say goodbye, if it is connected.
@@ -171,7 +240,7 @@ impl Fleet {
     pub(crate) fn run_until(
         &mut self,
         at_most: Duration,
-        mut is_done: impl FnMut(&Fleet) -> bool,
+        mut is_done: impl FnMut(&mut Fleet) -> bool,
     ) -> bool {
         let until = Instant::now() + at_most;
         while !is_done(self) {
@@ -197,8 +266,15 @@ impl Fleet {
     /// Publishes nothing new any more, connects everybody, and turns until nothing comes in.
     pub(crate) fn settle(&mut self) {
         self.budget = 0;
-        self.connect_all(&BTreeSet::new());
+        for place in 0..self.clients.len() {
+            // What it has not answered comes again on another connection.
+            if self.clients[place].is_lazy {
+                self.cut(place);
+            }
+        }
         let is_settled = self.run_until(PATIENCE, |fleet| {
+            // Who is still leaving gets in once that is done.
+            fleet.connect_all(&BTreeSet::new());
             let mut clients = fleet.clients.iter();
             clients.all(|client| client.is_connected && client.is_settled())
                 && fleet.heard.elapsed() > QUIET
@@ -206,7 +282,7 @@ impl Fleet {
         let open: Vec<_> = self
             .clients
             .iter()
-            .filter(|client| !client.is_settled())
+            .filter(|client| !(client.is_connected && client.is_settled()))
             .collect();
         assert!(is_settled, "not settled within {PATIENCE:?}: {open:#?}");
     }
@@ -324,10 +400,17 @@ impl Fleet {
             is_heard = true;
             let packet = decode(bytes, client.version);
             if let Packet::Disconnect(disconnect) = &packet {
-                assert!(self.is_dying, "client {} got {disconnect:?}", client.number);
+                assert!(
+                    self.is_dying,
+                    "client {} got {disconnect:?}\n{}",
+                    client.number, self.tapes[place]
+                );
                 continue;
             }
+            self.tapes[place].received(bytes, client.version);
+            let before = line.output.len();
             let is_ack = client.handle(&packet, &mut self.history, &mut line.output);
+            self.tapes[place].sent(&line.output[before..], client.version);
             self.acknowledged += usize::from(is_ack);
         }
         line.input.drain(..used);
@@ -339,7 +422,11 @@ impl Fleet {
         } else {
             let client = &self.clients[place];
             let is_expected = self.is_dying || client.is_leaving;
-            assert!(is_expected, "client {} was cut off", client.number);
+            assert!(
+                is_expected,
+                "client {} was cut off\n{}",
+                client.number, self.tapes[place]
+            );
             self.lines[place] = None;
             self.clients[place].lost();
         }

@@ -16,6 +16,9 @@
 )]
 
 mod client;
+mod disk;
 mod fleet;
 mod kill;
 mod place;
+mod power_cut;
+mod trace;

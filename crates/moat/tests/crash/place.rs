@@ -53,6 +53,15 @@ impl Default for Settings {
     }
 }
 
+impl Drop for Place {
+    /// A test that fails tells what the broker said last.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the broker's log ends with:\n{}", self.last_words());
+        }
+    }
+}
+
 /// A data folder, and beside it the configuration, the policy and the log.
 pub(crate) struct Place {
     folder: TempDir,
@@ -124,7 +133,7 @@ impl Place {
         let log = self.beside("log");
         let mut text = format!(
             "shards = {}\nsys_interval_secs = 0\n{}\n\n[[listener]]\nname = \"plain\"\nprotocol = \"tcp\"\nbind = [\"127.0.0.1:{}\"]\n\
-             anonymous = true\n\n[policy]\nfiles = [\"rules.toml\"]\n\n[log]\ndestination = \"{}\"\nlevel = \"notice\"\n\n[limits]\n",
+             anonymous = true\n\n[policy]\nfiles = [\"rules.toml\"]\n\n[log]\ndestination = \"{}\"\nlevel = \"debug\"\n\n[limits]\n",
             settings.shards,
             store_keys(settings.durability),
             settings.port,

@@ -15,11 +15,19 @@ fn it_makes_the_folder_with_files_that_only_the_broker_can_read() {
     let data = folder.data();
     assert_eq!(
         names(&data),
-        ["moat.lock", "moat.sock", "pki", "policy.toml", "users"]
+        [
+            "moat.lock",
+            "moat.sock",
+            "pki",
+            "policy.toml",
+            "store",
+            "users"
+        ]
     );
     let modes = [
         "",
         "pki",
+        "store",
         "users",
         "moat.sock",
         "pki/root.key",
@@ -27,7 +35,7 @@ fn it_makes_the_folder_with_files_that_only_the_broker_can_read() {
     ];
     assert_eq!(
         modes.map(|name| mode(&data.join(name))),
-        [0o700, 0o700, 0o600, 0o600, 0o600, 0o600]
+        [0o700, 0o700, 0o700, 0o600, 0o600, 0o600, 0o600]
     );
     assert_eq!(fs::read(data.join("users")).unwrap(), b"");
 }

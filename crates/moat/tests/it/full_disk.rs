@@ -58,7 +58,10 @@ fn a_first_start_on_a_full_disk_leaves_nothing_half_made() {
             ["moat.lock", "pki", "policy.toml", "users"]
         );
         assert!(too_small >= 5, "only {too_small} sizes were too small");
-        folder.start(&ANYWHERE);
+        // The store needs more.
+        folder
+            .start_fails(&ANYWHERE)
+            .failed(1, &["store", "free some"]);
         return;
     }
     panic!("no disk was large enough");

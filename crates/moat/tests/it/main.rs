@@ -15,3 +15,4 @@ mod full_disk;
 mod reload;
 mod rights;
 mod stop;
+mod store;

@@ -1,23 +1,39 @@
 //! Watches: a bounded queue each, behind a snapshot that is read page by page.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::bucket::Buckets;
-use super::locked;
 use crate::bucket::{WATCH_QUEUE_BYTES_MAX, WATCH_QUEUE_EVENTS_MAX};
-use crate::{Event, Revision, StoreError, Watch, WatchError, WatchFrom};
+use crate::{Event, Revision, ScanPage, StoreError, Watch, WatchError, WatchFrom};
 
-/// Entries of a snapshot that are taken at a time, under the buckets' lock.
+/// Most watches of a store.
+pub const WATCHES_MAX: usize = 1024;
+
+/// Entries of a snapshot that are taken at a time.
 const SNAPSHOT_PAGE_KEYS: usize = 256;
 
+/// Where a watch reads its snapshot.
+pub(crate) trait Source: Send + Sync {
+    /// As [`crate::Store::scan`].
+    fn page(
+        &self,
+        queue: &Queue,
+        after: Option<&[u8]>,
+        max: usize,
+        now: SystemTime,
+    ) -> Result<ScanPage, StoreError>;
+
+    /// The watch has ended.
+    fn leave(&self, queue: &Arc<Queue>);
+}
+
 /// Changes that wait for one watcher.
-pub(super) struct Queue {
-    bucket: Box<str>,
-    prefix: Bytes,
+pub(crate) struct Queue {
+    pub(crate) bucket: Box<str>,
+    pub(crate) prefix: Bytes,
     waiting: Mutex<Waiting>,
     wake: Condvar,
 }
@@ -30,8 +46,17 @@ struct Waiting {
 }
 
 impl Queue {
+    pub(crate) fn new(bucket: &str, prefix: &[u8]) -> Arc<Self> {
+        Arc::new(Self {
+            bucket: bucket.into(),
+            prefix: Bytes::copy_from_slice(prefix),
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+        })
+    }
+
     /// Adds a change if it concerns this watch; never blocks for its watcher.
-    pub(super) fn push(&self, bucket: &str, event: &Event) {
+    pub(crate) fn push(&self, bucket: &str, event: &Event) {
         let key = match event {
             Event::Put(entry) => &entry.key,
             Event::Delete { key, .. } => key,
@@ -74,9 +99,9 @@ impl Queue {
     }
 }
 
-/// A running watch of a memory store.
-pub(super) struct MemoryWatch {
-    buckets: Arc<Mutex<Buckets>>,
+/// A running watch.
+pub(crate) struct QueueWatch {
+    source: Arc<dyn Source>,
     queue: Arc<Queue>,
     snapshot: Option<Snapshot>,
 }
@@ -93,21 +118,15 @@ struct Snapshot {
     more: bool,
 }
 
-impl MemoryWatch {
-    pub(super) fn open(
-        buckets: &Arc<Mutex<Buckets>>,
-        bucket: &str,
-        prefix: &[u8],
+impl QueueWatch {
+    /// A watch whose queue is told of every change after `until`.
+    pub(crate) fn new(
+        source: Arc<dyn Source>,
+        queue: Arc<Queue>,
+        until: Revision,
         from: WatchFrom,
         now: SystemTime,
-    ) -> Result<Self, StoreError> {
-        let queue = Arc::new(Queue {
-            bucket: bucket.into(),
-            prefix: Bytes::copy_from_slice(prefix),
-            waiting: Mutex::default(),
-            wake: Condvar::new(),
-        });
-        let until = locked(buckets).add_watch(Arc::clone(&queue))?;
+    ) -> Self {
         let snapshot = match from {
             WatchFrom::Now => None,
             WatchFrom::Snapshot => Some(Snapshot {
@@ -118,15 +137,15 @@ impl MemoryWatch {
                 more: true,
             }),
         };
-        Ok(Self {
-            buckets: Arc::clone(buckets),
+        Self {
+            source,
             queue,
             snapshot,
-        })
+        }
     }
 }
 
-impl Watch for MemoryWatch {
+impl Watch for QueueWatch {
     fn next(&mut self, wait: Duration) -> Result<Option<Event>, WatchError> {
         let Some(snapshot) = &mut self.snapshot else {
             return self.queue.take(wait);
@@ -135,7 +154,7 @@ impl Watch for MemoryWatch {
             return Err(WatchError::Lagged);
         }
         while snapshot.page.is_empty() && snapshot.more {
-            snapshot.turn_page(&locked(&self.buckets), &self.queue);
+            snapshot.turn_page(&*self.source, &self.queue)?;
         }
         match snapshot.page.pop_front() {
             Some(event) => Ok(Some(event)),
@@ -148,14 +167,9 @@ impl Watch for MemoryWatch {
 }
 
 impl Snapshot {
-    fn turn_page(&mut self, buckets: &Buckets, queue: &Queue) {
-        let page = buckets.scan(
-            &queue.bucket,
-            &queue.prefix,
-            self.after.as_deref(),
-            SNAPSHOT_PAGE_KEYS,
-            self.now,
-        );
+    fn turn_page(&mut self, source: &dyn Source, queue: &Queue) -> Result<(), WatchError> {
+        let after = self.after.as_deref();
+        let page = source.page(queue, after, SNAPSHOT_PAGE_KEYS, self.now)?;
         self.more = page.more;
         self.after = page.entries.last().map(|entry| entry.key.clone());
         let old = page
@@ -163,11 +177,17 @@ impl Snapshot {
             .into_iter()
             .filter(|entry| entry.versioned.revision <= self.until);
         self.page.extend(old.map(Event::Put));
+        Ok(())
     }
 }
 
-impl Drop for MemoryWatch {
+impl Drop for QueueWatch {
     fn drop(&mut self) {
-        locked(&self.buckets).remove_watch(&self.queue);
+        self.source.leave(&self.queue);
     }
+}
+
+/// No code that can panic runs under these locks, so a poisoned one is still whole.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
