@@ -113,7 +113,10 @@ impl World {
 
     /// Opens a connection and sends CONNECT.
     pub(super) fn connect(&mut self, client: usize, is_clean_start: bool) {
-        if !self.is_up {
+        let left = self.clients[client].left_wire;
+        let left = left.and_then(|slot| self.wires.get(&slot));
+        if !self.is_up || left.is_some_and(|wire| !wire.is_over) {
+            // Another connection may be faster than the DISCONNECT on the last one, which then counts for nothing.
             return;
         }
         let slot = self.open(client);
@@ -301,6 +304,7 @@ impl World {
             self.clients[client].delayed_will = None;
         }
         self.send(client, &Packet::Disconnect(*disconnect));
+        self.clients[client].left_wire = Some(slot);
         let now = self.now;
         if let Some(wire) = self.wires.get_mut(&slot) {
             wire.down.is_void = true;

@@ -423,6 +423,7 @@ impl World {
         let Some(wire) = self.wires.get_mut(&slot) else {
             return;
         };
+        wire.is_over = true;
         wire.down.send(now, bytes, delay);
         let end = wire.down.end(now, 0);
         self.at(end, Event::ToClient { slot });

@@ -55,6 +55,8 @@ pub(super) struct Client {
     pub(super) group: Option<&'static str>,
     // Its connection.
     pub(super) wire: Option<u32>,
+    /// The last connection on which it said DISCONNECT.
+    pub(super) left_wire: Option<u32>,
     pub(super) is_connected: bool,
     pub(super) is_clean_start: bool,
     pub(super) connect_by: Time,
@@ -127,6 +129,7 @@ impl Client {
             slowness: *dice.pick(&[0, 5, 100, 1500]),
             group: dice.chance(35).then(|| *dice.pick(&["$share/g/s/#", "$share/h/s/+"])),
             wire: None,
+            left_wire: None,
             is_connected: false,
             is_clean_start: false,
             connect_by: Time::NEVER,

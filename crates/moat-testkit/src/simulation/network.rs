@@ -106,6 +106,8 @@ pub(super) struct Wire {
     pub(super) lane: Option<usize>,
     /// What the broker should answer about the session; `None` if either is right.
     pub(super) present: Option<bool>,
+    /// Whether it is over for the broker.
+    pub(super) is_over: bool,
     /// The session expiry its DISCONNECT asks for.
     pub(super) last_expiry: Option<u32>,
 }

@@ -219,7 +219,7 @@ impl ModelDisk {
                 let exists = self.sessions.contains_key(&queue) || self.groups.contains_key(&queue);
                 let progress = self.progress.get(&queue).unwrap_or(&nothing);
                 let ordinal = progress.ordinal_of(taker.place);
-                if !exists || progress.is_done(ordinal) || progress.received.contains(&ordinal) {
+                if !exists || !progress.is_owed(ordinal) {
                     continue;
                 }
                 record.users += 1;
