@@ -11,8 +11,8 @@ use crate::history::{Event, MessageId, Retain};
 
 use super::client::{OUT_MAX, Out, qos};
 use super::ledger::WillDue;
-use super::world::World;
 use super::world::Event as Happening;
+use super::world::World;
 
 /// Milliseconds that a client waits for its CONNACK.
 const CONNECT_MILLIS: u64 = 8000;
@@ -229,13 +229,17 @@ impl World {
         of.spared_will = None;
         if of.expiry_now == 0 {
             of.held.clear();
-            self.history.record(Event::SessionEnded { client: of.number });
+            self.history
+                .record(Event::SessionEnded { client: of.number });
         }
     }
 
     /// The client takes its connection for gone; what it has sent still arrives, and the broker does not know.
     fn abandon(&mut self, client: usize) {
-        if let Some(wire) = self.clients[client].wire.and_then(|slot| self.wires.get_mut(&slot)) {
+        if let Some(wire) = self.clients[client]
+            .wire
+            .and_then(|slot| self.wires.get_mut(&slot))
+        {
             wire.down.is_void = true;
         }
         self.lost(client);
@@ -341,7 +345,11 @@ impl World {
             Retain::Clear => Vec::new(),
             _ => payload(message, filler),
         };
-        let packet_id = if qos == QoS::AtMostOnce { 0 } else { of.next_packet_id() };
+        let packet_id = if qos == QoS::AtMostOnce {
+            0
+        } else {
+            of.next_packet_id()
+        };
         let out = Out {
             packet_id,
             message,

@@ -59,8 +59,15 @@ impl World {
                 return;
             }
         }
-        let busy: Vec<_> = self.clients.iter().filter(|client| client.is_busy()).collect();
-        let text = format!("not drained, {what}: storage idle: {}, {busy:?}", self.storage.is_idle());
+        let busy: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|client| client.is_busy())
+            .collect();
+        let text = format!(
+            "not drained, {what}: storage idle: {}, {busy:?}",
+            self.storage.is_idle()
+        );
         self.complain(text);
     }
 
@@ -118,7 +125,9 @@ impl World {
         for at in 0..self.lanes.len() {
             let census = self.lanes[at].shard.census();
             if census.queued_messages > 0 || census.queued_bytes > 0 {
-                self.complain(format!("everything is drained, and shard {at} has {census:?}"));
+                self.complain(format!(
+                    "everything is drained, and shard {at} has {census:?}"
+                ));
             }
         }
     }
@@ -147,7 +156,9 @@ impl World {
             let is_empty = sizes == Default::default()
                 && (census.queued_messages, census.queued_bytes) == (0, 0);
             if !is_empty {
-                self.complain(format!("all sessions are over, and shard {at} has {sizes:?}, {census:?}"));
+                self.complain(format!(
+                    "all sessions are over, and shard {at} has {sizes:?}, {census:?}"
+                ));
             }
         }
     }

@@ -75,7 +75,7 @@ pub struct ModelDisk {
     subscriptions: BTreeMap<QueueId, Subscriptions>,
     progress: BTreeMap<QueueId, Progress>,
     inbound: BTreeSet<(QueueId, PacketId)>,
-    wills: BTreeMap<QueueId, Arc<Will>>,
+    wills: BTreeMap<(QueueId, u32), Arc<Will>>,
     groups: BTreeMap<QueueId, Arc<str>>,
     retained: BTreeMap<String, Arc<Message>>,
     /// The records of the last commits.
@@ -93,7 +93,7 @@ impl ModelDisk {
     }
 
     fn apply(&mut self, batch: Batch, coverage: &mut Coverage) {
-        let is_will = |write: &Write| matches!(write, Write::DeleteWill(_));
+        let is_will = |write: &Write| matches!(write, Write::DeleteWill(..));
         let loses_will =
             self.planted == Some(Planted::LostWill) && batch.writes.iter().any(is_will);
         for write in batch.writes {
@@ -157,7 +157,7 @@ impl ModelDisk {
                 self.sessions.remove(&queue);
                 self.subscriptions.remove(&queue);
                 self.progress.remove(&queue);
-                self.wills.remove(&queue);
+                self.wills.retain(|(of, _), _| *of != queue);
                 self.inbound.retain(|(of, _)| *of != queue);
             }
             Write::PutSubscription {
@@ -186,11 +186,11 @@ impl ModelDisk {
             Write::DeleteInbound(queue, id) => {
                 self.inbound.remove(&(queue, id));
             }
-            Write::PutWill(queue, will) => {
-                self.wills.insert(queue, will);
+            Write::PutWill(queue, number, will) => {
+                self.wills.insert((queue, number), will);
             }
-            Write::DeleteWill(queue) => {
-                self.wills.remove(&queue);
+            Write::DeleteWill(queue, number) => {
+                self.wills.remove(&(queue, number));
             }
             Write::PutGroup(queue, filter) => {
                 self.groups.insert(queue, filter);
@@ -258,10 +258,11 @@ impl ModelDisk {
                 .take_while(|(of, _)| *of == queue)
                 .map(|(_, id)| *id)
                 .collect(),
-            will: self
+            wills: self
                 .wills
-                .get(&queue)
-                .map(|will| Will::of_parts(&will.parts())),
+                .range((queue, 0)..=(queue, u32::MAX))
+                .map(|((_, number), will)| (*number, Will::of_parts(&will.parts())))
+                .collect(),
             entries,
         }
     }
