@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use moat_codec::{QoS, SubscriptionOptions};
-use moat_core::durable::{Batch, Place, Position, Progress, QueueId, SessionRecord, Taker, Write};
+use moat_core::durable::{Batch, Place, Position, QueueId, SessionRecord, Taker, Write};
 use moat_core::message::MessageParts;
 use moat_core::session::inflight::SubscriptionIdList;
 use moat_core::{Message, Time};
@@ -80,7 +80,7 @@ fn session(n: u64) -> [Write; 3] {
             options: SubscriptionOptions::default(),
             id: None,
         },
-        Write::PutProgress(queue, Box::new(Progress::default())),
+        Write::PutProgress(queue, Box::default()),
     ]
 }
 

@@ -349,6 +349,7 @@ fn a_commit_ends_a_lifetime(store: &dyn Store) {
 fn a_watcher_sees_commits_without_a_gap(store: &dyn Store) {
     const COMMITS: u32 = 300;
     commit(store, vec![put("a", "0"), put("b", "0")]);
+    let mut watch = store.watch("b", b"", WatchFrom::Snapshot, at(0)).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 1..=COMMITS {
@@ -359,7 +360,6 @@ fn a_watcher_sees_commits_without_a_gap(store: &dyn Store) {
             }
             commit(store, vec![delete("a"), delete("none"), delete_prefix("b")]);
         });
-        let mut watch = store.watch("b", b"", WatchFrom::Snapshot, at(0)).unwrap();
         let mut seen = [None; 2];
         let mut gone = 0;
         while gone < 2 {

@@ -178,9 +178,11 @@ impl DiskStore {
         drop(index);
         let gone: Vec<_> = gone.iter().map(Note::key).collect();
         write_notes(live, &notes, &gone)?;
-        dropped
-            .into_iter()
-            .try_for_each(|keyspace| live.engine.delete(keyspace))
+        for keyspace in dropped {
+            live.engine.delete(keyspace)?;
+        }
+        self.shared.measure();
+        Ok(())
     }
 
     pub(super) fn expire_due(&self, now: SystemTime) -> Result<usize, StoreError> {

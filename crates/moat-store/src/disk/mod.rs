@@ -19,6 +19,7 @@ mod limits;
 mod manifest;
 mod notes;
 mod open;
+mod outcome;
 mod plan;
 mod read;
 mod recover;

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use super::journal::{self, Expected, MARK_BYTES, Survey, TornTail};
 use super::{Durability, manifest};
 
+/// With less than this free, a failure of the engine's threads is put down to a full disk: it may write
+/// tables of 64 MiB.
+const FREE_BYTES_MIN: u64 = 96 * 1024 * 1024;
 /// The format this version writes.
 pub const FORMAT: u32 = 1;
 const FORMAT_FILE_BYTES_MAX: u64 = 4096;
@@ -382,8 +385,13 @@ pub(super) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Whether the disk has no room for a little file.
+/// Whether the disk has no room for a little file, or not enough for a table: what the engine's
+/// threads write may be too large for a disk that is not full to the last byte.
 pub(super) fn is_disk_full(folder: &Path) -> bool {
+    let free = rustix::fs::statvfs(folder).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    if free.is_ok_and(|free| free < FREE_BYTES_MIN) {
+        return true;
+    }
     let path = folder.join("probe");
     let probe = || {
         let mut file = File::create(&path)?;

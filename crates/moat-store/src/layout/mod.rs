@@ -1,4 +1,4 @@
-//! What the broker keeps, as records and values of a [`Store`]: binary, compact, each with its version.
+//! What the broker keeps, as records and values of a [`Store`](crate::Store): binary, compact, each with its version.
 //!
 //! [`encode`] makes one commit of what shards want durable, [`load`] makes of the whole store what shards start from, and
 //! [`read_messages`] brings single messages back. Nothing else knows what the bytes mean.

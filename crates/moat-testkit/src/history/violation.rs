@@ -226,7 +226,9 @@ impl Violation {
                         .is_none_or(|client| client == delivery.subscriber)
             }
             Event::RetainedRead { topic, .. } => is_there(topic),
-            Event::WillSent { will, .. } => is_it(will),
+            Event::WillSent { will, .. }
+            | Event::WillDoubtful { will }
+            | Event::WillWithdrawn { will } => is_it(will),
         }
     }
 }

@@ -1,6 +1,7 @@
 mod damage;
 mod folder;
 mod full;
+mod killed;
 mod random;
 mod reopening;
 
