@@ -8,6 +8,7 @@
 //! - [`certs`]: certificate authorities, servers and devices, good and bad.
 //! - [`history`]: what clients did and saw, and whether the broker kept its promises.
 //! - [`fume`]: sessions with broken bytes in them, from a seed.
+//! - [`simulation`]: a whole broker on a virtual clock, with crashes, from a seed.
 //! - [`hostile`]: attacks, the program with small limits that they are made on, and an honest client beside them.
 //!
 //! Everything panics when something is not as expected, with what was there instead: a test has nothing
@@ -27,6 +28,7 @@ pub mod mechanism;
 pub mod mqtt;
 pub mod process;
 pub mod raw;
+pub mod simulation;
 pub mod websocket;
 
 pub use broker::TestBroker;

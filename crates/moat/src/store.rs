@@ -1,6 +1,7 @@
 //! The store on disk: opened and loaded for `moat start`.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,11 +31,12 @@ pub(crate) fn open(
         Durability::None => return Ok(None),
     };
     let started = Instant::now();
-    // Why it cannot be made, opening it says better.
-    let _made = DirBuilder::new()
-        .recursive(true)
-        .mode(FOLDER_MODE)
-        .create(&config.path);
+    make_folder(&config.path).map_err(|error| {
+        let path = config.path.display();
+        Failure::failed(format!(
+            "cannot make the folder of the store {path}: {error}; store.path names another"
+        ))
+    })?;
     let options = DiskOptions {
         durability,
         // The packet threads keep to the limit: so what makes room is always written.
@@ -100,6 +102,29 @@ pub(crate) fn check_owner(folder: &Path) -> Result<(), Failure> {
          sudo -u '#{owner}'",
         folder.display()
     )))
+}
+
+/// Makes the folder, for nobody else to look into. When this returns, a power cut leaves it there: a store whose folder goes would lose
+/// everything in it, however often that was synced.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let parent = match folder.parent() {
+        None => return Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    let is_new = !folder.is_dir();
+    if is_new {
+        if !parent.is_dir() {
+            make_folder(parent)?;
+        }
+        DirBuilder::new().mode(FOLDER_MODE).create(folder)?;
+    }
+    // Not only a new one: the start that made it may have ended before it came to this.
+    match File::open(parent).and_then(|parent| parent.sync_all()) {
+        // Somebody else has made it there, in a folder that is not for moat to open.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_new => Ok(()),
+        synced => synced,
+    }
 }
 
 fn tell_torn(store: &DiskStore, events: &EventSender) {

@@ -150,6 +150,29 @@ impl Storage {
         events: EventSender,
         clock: Clock,
     ) -> io::Result<Storage> {
+        Self::start_at(
+            writer::HEARTBEAT,
+            setup,
+            has_sessions,
+            inboxes,
+            events,
+            clock,
+        )
+    }
+
+    fn start_at(
+        heartbeat: Duration,
+        setup: StorageSetup,
+        has_sessions: bool,
+        inboxes: Vec<InboxSender>,
+        events: EventSender,
+        clock: Clock,
+    ) -> io::Result<Storage> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a shard cannot wait and nothing it hands in may be lost; what waits is bounded by STORE_PENDING_BYTES_MAX, at \
+                      which its publishers pause"
+        )]
         let (orders, orders_in) = channel();
         let (loads, loads_in) = sync_channel(LOADS_WAITING_MAX);
         let shared = Arc::new(Shared {
@@ -165,7 +188,8 @@ impl Storage {
             failure: OnceLock::new(),
             counters: Counters::default(),
         });
-        let limits = writer::Limits {
+        let pace = writer::Pace {
+            heartbeat,
             commit_bytes_max: setup.commit_bytes_max,
             commit_wait: setup.commit_wait,
         };
@@ -173,7 +197,7 @@ impl Storage {
             Arc::clone(&shared),
             orders_in,
             setup.reopen,
-            limits,
+            pace,
             has_sessions,
         );
         let reader = Reader::new(Arc::clone(&shared), loads_in);

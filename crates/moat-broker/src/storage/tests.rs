@@ -180,6 +180,15 @@ fn rig(store: Moody) -> Rig {
 }
 
 fn rig_with(store: Moody, change: impl FnOnce(&mut StorageSetup)) -> Rig {
+    rig_beating(writer::HEARTBEAT, false, store, change)
+}
+
+fn rig_beating(
+    heartbeat: Duration,
+    has_sessions: bool,
+    store: Moody,
+    change: impl FnOnce(&mut StorageSetup),
+) -> Rig {
     let store = Arc::new(store);
     let mut polls = Vec::new();
     let (mut senders, mut inboxes) = (Vec::new(), Vec::new());
@@ -207,7 +216,15 @@ fn rig_with(store: Moody, change: impl FnOnce(&mut StorageSetup)) -> Rig {
         store_bytes_max: 1000,
     };
     change(&mut setup);
-    let storage = Storage::start(setup, false, senders, sender, Clock::start()).unwrap();
+    let storage = Storage::start_at(
+        heartbeat,
+        setup,
+        has_sessions,
+        senders,
+        sender,
+        Clock::start(),
+    )
+    .unwrap();
     Rig {
         store,
         storage,
@@ -348,6 +365,74 @@ fn a_commit_takes_no_more_than_its_bytes() {
             .iter()
             .all(|count| *count <= 4)
     );
+    rig.storage.stop().unwrap();
+}
+
+#[test]
+fn a_commit_waits_for_more_as_long_as_it_may() {
+    let wait = Duration::from_secs(3600);
+    let rig = rig_with(Moody::default(), |setup| {
+        (setup.commit_wait, setup.commit_bytes_max) = (wait, 3000);
+    });
+    for ticket in 1..=3 {
+        rig.storage.submit(shard(0), retain(ticket, &[0; 1200]));
+    }
+    // Full before the hour is over.
+    assert_eq!(rig.ticket(0), 3);
+    assert_eq!(*rig.store.commits.lock().unwrap(), [4]);
+    rig.storage.submit(shard(0), retain(4, b"a"));
+    // The end does not wait.
+    rig.storage.stop().unwrap();
+    assert_eq!(rig.ticket(0), 4);
+}
+
+#[test]
+fn a_broker_with_durable_sessions_says_that_it_lives() {
+    let beat = Duration::from_millis(1);
+    let rig = rig_beating(beat, true, Moody::default(), |_| {});
+    rig.until(|rig| rig.store.commits.lock().unwrap().len() > 3);
+    rig.storage.stop().unwrap();
+    let alive = rig.store.store.get("meta", b"alive-at", SystemTime::now());
+    assert!(alive.unwrap().is_some());
+}
+
+#[test]
+fn a_broker_without_durable_sessions_leaves_the_disk_alone() {
+    let beat = Duration::from_millis(1);
+    let rig = rig_beating(beat, false, Moody::default(), |_| {});
+    // The size is looked at with every beat.
+    rig.store.size.store(1001, Ordering::SeqCst);
+    assert!(matches!(rig.event(), Event::StoreOverLimit { .. }));
+    assert!(rig.store.commits.lock().unwrap().is_empty());
+    rig.storage.stop().unwrap();
+}
+
+#[test]
+fn deals_of_messages_that_are_gone_go_too() {
+    let beat = Duration::from_millis(1);
+    let rig = rig_beating(beat, false, Moody::default(), |_| {});
+    let at = position(0, 1);
+    let Write::Append { takers, .. } = append(at, b"x") else {
+        panic!("an append");
+    };
+    let deal = Write::Deal {
+        position: at,
+        from: (QueueId(2), Place::Arrival(0)),
+        to: takers[0].clone(),
+    };
+    rig.storage
+        .submit(shard(0), batch(1, vec![append(at, b"x"), deal]));
+    assert_eq!(rig.ticket(0), 1);
+    let deals = |rig: &Rig| {
+        let page = rig
+            .store
+            .store
+            .scan("deals", b"", None, 10, SystemTime::UNIX_EPOCH);
+        page.unwrap().entries.len()
+    };
+    assert_eq!(deals(&rig), 1);
+    rig.store.store.trim(Part(0), Sequence(2)).unwrap();
+    rig.until(|rig| deals(rig) == 0);
     rig.storage.stop().unwrap();
 }
 

@@ -21,7 +21,9 @@ const FULL_RETRY: Duration = Duration::from_secs(1);
 /// Writes that one commit gathers, unless one batch has more; the engine takes a few times as many of its own.
 const GATHERED_WRITES_MAX: usize = COMMIT_WRITES_MAX / 8;
 
-pub(super) struct Limits {
+/// What the writer keeps to.
+pub(super) struct Pace {
+    pub(super) heartbeat: Duration,
     pub(super) commit_bytes_max: usize,
     pub(super) commit_wait: Duration,
 }
@@ -30,7 +32,9 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     orders: Receiver<Order>,
     reopen: Reopen,
-    limits: Limits,
+    pace: Pace,
+    /// When it last looked for what nobody needs any more.
+    tidied: Instant,
     /// Whether there may be a durable session, whose expiry depends on when the broker was last alive.
     has_sessions: bool,
     is_ending: bool,
@@ -48,14 +52,15 @@ impl Writer {
         shared: Arc<Shared>,
         orders: Receiver<Order>,
         reopen: Reopen,
-        limits: Limits,
+        pace: Pace,
         has_sessions: bool,
     ) -> Self {
         Writer {
             shared,
             orders,
             reopen,
-            limits,
+            pace,
+            tidied: Instant::now(),
             has_sessions,
             is_ending: false,
             gathered: Vec::new(),
@@ -70,12 +75,11 @@ impl Writer {
             if self.shared.has_failed() {
                 return;
             }
-            let done = if arrived || self.is_ending {
-                self.commit()
-            } else {
-                self.idle()
-            };
-            if done.is_err() {
+            let is_needed = arrived || self.is_ending || self.has_sessions;
+            if is_needed && self.commit().is_err() {
+                return;
+            }
+            if self.tidied.elapsed() >= self.pace.heartbeat && self.tidy().is_err() {
                 return;
             }
         }
@@ -83,13 +87,13 @@ impl Writer {
 
     /// Waits for a batch, and takes what else has come. Returns whether there is one.
     fn gather(&mut self) -> bool {
-        match self.orders.recv_timeout(HEARTBEAT) {
+        match self.orders.recv_timeout(self.pace.heartbeat) {
             Ok(order) => self.take(order),
             Err(RecvTimeoutError::Timeout) => return false,
             Err(RecvTimeoutError::Disconnected) => self.is_ending = true,
         }
         let until =
-            (!self.limits.commit_wait.is_zero()).then(|| Instant::now() + self.limits.commit_wait);
+            (!self.pace.commit_wait.is_zero()).then(|| Instant::now() + self.pace.commit_wait);
         while !self.is_ending && self.has_room() {
             let order = match (self.orders.try_recv(), until) {
                 (Ok(order), _) => order,
@@ -108,7 +112,7 @@ impl Writer {
     }
 
     fn has_room(&self) -> bool {
-        self.bytes < self.limits.commit_bytes_max && self.writes < GATHERED_WRITES_MAX
+        self.bytes < self.pace.commit_bytes_max && self.writes < GATHERED_WRITES_MAX
     }
 
     fn take(&mut self, order: Order) {
@@ -122,15 +126,14 @@ impl Writer {
         }
     }
 
-    /// Nothing to do for long: says that the broker lives, and looks for what nobody needs any more.
-    fn idle(&mut self) -> Result<(), Failed> {
-        if self.has_sessions {
-            self.commit()?;
-        }
+    /// Removes what nobody needs any more, and looks at the size.
+    fn tidy(&mut self) -> Result<(), Failed> {
+        self.tidied = Instant::now();
         self.watch_limit();
         match layout::forget_deals(&*self.shared.store, self.shared.clock.now()) {
             Ok(_) => Ok(()),
-            Err(layout::LoadError::Store(StoreError::Full { .. } | StoreError::DiskFull)) => Ok(()),
+            // There is another time.
+            Err(layout::LoadError::Store(error)) if is_full(&error) => Ok(()),
             Err(error) => {
                 self.shared.fail(error.to_string());
                 Err(Failed)

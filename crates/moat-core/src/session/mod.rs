@@ -64,6 +64,8 @@ pub struct Session {
     /// Messages handed to each topic-owning shard and not yet confirmed; empty when none ever was.
     /// They may be under way still when the next connection has come.
     pub via_owner: Box<[u32]>,
+    /// Publications of its client that this shard writes and that are not durable yet.
+    pub unwritten: u32,
     /// QoS 1 and 2 messages it has lost to its limits.
     pub dropped: u64,
     /// Messages its subscriptions matched and the policy kept back, where it judges each delivery.
@@ -92,6 +94,7 @@ impl Session {
             timer_at: Time::NEVER,
             generation,
             via_owner: Box::default(),
+            unwritten: 0,
             dropped: 0,
             withheld: 0,
             chosen: (0, 0),

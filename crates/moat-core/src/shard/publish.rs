@@ -434,7 +434,8 @@ impl Shard {
         if !self.interest.is_alone() {
             let owner = self.topology.owner(topic);
             if owner != self.id && (retain || self.under_way(at, owner) > 0) {
-                let behind = self.under_way(at, owner) >= VIA_OWNER_MAX;
+                // What went directly has to be durable before what the owner writes.
+                let behind = self.under_way(at, owner) >= VIA_OWNER_MAX || self.unwritten(at) > 0;
                 if (behind || self.is_full(owner, fx)) && !must {
                     return Err(Pause::Peers);
                 }
@@ -520,10 +521,17 @@ impl Shard {
             is_via_owner: false,
             origin: None,
         };
-        Ok(match self.begin_publication(publication, now, fx) {
-            true => Routed::Later(reason),
-            false => Routed::Now(reason),
-        })
+        if !self.begin_publication(publication, now, fx) {
+            return Ok(Routed::Now(reason));
+        }
+        if let Some(session) = self.residents.sessions.get_mut(at.get()) {
+            session.unwritten += 1;
+        }
+        Ok(Routed::Later(reason))
+    }
+
+    fn unwritten(&self, at: SessionIndex) -> u32 {
+        self.session(at).map_or(0, |session| session.unwritten)
     }
 
     /// This shard as the coordinator of a publication, if it is one that durable sessions may take.

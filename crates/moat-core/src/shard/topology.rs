@@ -49,6 +49,15 @@ impl Topology {
         }
     }
 
+    /// The same map for the same `seed`, for a simulation that has to happen again as it did.
+    #[must_use]
+    pub fn seeded(shards: usize, seed: u64) -> Self {
+        Topology {
+            hasher: RandomState::with_seeds(seed, 1, 2, 3),
+            ..Topology::new(shards)
+        }
+    }
+
     /// How many shards there are.
     #[must_use]
     pub fn len(&self) -> usize {

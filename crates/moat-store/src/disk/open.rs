@@ -134,16 +134,35 @@ pub(super) fn database(folder: &Path) -> PathBuf {
 pub(super) fn prepare(folder: &Path, migrations: &[Migration]) -> Result<Prepared, OpenError> {
     if !folder.is_dir() {
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
-        if let Some(parent) = folder
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
-            sync_folder(parent).map_err(|error| failed(parent, &error))?;
-        }
+    }
+    if !folder.join("format").exists() {
+        // Whoever made the folder: it is there after a power cut only if the folder around it knows it for good.
+        sync_way_to(folder)?;
     }
     let lock = lock(folder)?;
     let opened = prepare_locked(folder, migrations)?;
     Ok(Prepared { lock, opened })
+}
+
+/// Makes durable that a folder is where it is. A folder around it that this process may not read is left to the system.
+fn sync_way_to(folder: &Path) -> Result<(), OpenError> {
+    let whole = folder
+        .canonicalize()
+        .map_err(|error| failed(folder, &error))?;
+    let mut around = whole.ancestors().skip(1);
+    if let Some(parent) = around.next() {
+        match sync_folder(parent) {
+            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+                return Err(failed(parent, &error));
+            }
+            _ => {}
+        }
+    }
+    for folder in around {
+        // Mostly older than the store, and not always of a kind that can be synced.
+        let _may_be_elsewhere = sync_folder(folder);
+    }
+    Ok(())
 }
 
 /// The lock and the format of a store that has to be there, and that this version understands.

@@ -7,7 +7,7 @@ use moat_codec::QoS;
 
 use super::check::{Messages, Sent};
 use super::subscriptions::{Claim, Subscriptions};
-use super::{ClientNumber, Delivery, Event, Fault, MessageId, Summary, Violation};
+use super::{ClientNumber, Delivery, Event, Fault, MessageId, Retain, Summary, Violation};
 
 /// What a client has had of a message.
 #[derive(Default)]
@@ -143,9 +143,10 @@ impl Deliveries {
     }
 }
 
-/// Whether a claim is older than a message, and both are of QoS 1 at least.
+/// Whether a claim is older than a message, and both are of QoS 1 at least. Of a removal, nobody can tell whose it is.
 fn is_owed(claim: &Claim, sent: &Sent) -> bool {
-    claim.since < sent.first && claim.qos.min(sent.qos) > QoS::AtMostOnce
+    let is_message = sent.retain != Retain::Clear;
+    is_message && claim.since < sent.first && claim.qos.min(sent.qos) > QoS::AtMostOnce
 }
 
 fn repeat_fault(delivery: &Delivery, sent: Option<&Sent>, got: &Got) -> Option<Fault> {

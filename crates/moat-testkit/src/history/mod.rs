@@ -174,6 +174,16 @@ pub enum Event {
         /// Its delay is longer than this history, so that it is never due.
         is_delayed: bool,
     },
+    /// The client of a will with a delay is coming back: it may be published or not.
+    WillDoubtful {
+        /// Which.
+        will: MessageId,
+    },
+    /// The client came back in time, so it is not published any more.
+    WillWithdrawn {
+        /// Which.
+        will: MessageId,
+    },
     /// The broker's process ended without being asked to.
     Crashed,
     /// A broker runs on what the last one left.
@@ -279,6 +289,8 @@ impl fmt::Display for Event {
                 "client {} connects with a will: number {}, to {topic} at {qos:?}, delayed: {is_delayed}",
                 will.publisher, will.number
             ),
+            Event::WillDoubtful { will } => write!(f, "the will {will} may come or not"),
+            Event::WillWithdrawn { will } => write!(f, "the will {will} is withdrawn"),
             Event::Crashed => write!(f, "the broker crashed"),
             Event::Started => write!(f, "the broker started"),
         }

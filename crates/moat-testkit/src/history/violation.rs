@@ -9,7 +9,7 @@ use super::{ClientNumber, Event, History, MessageId};
 /// The most violations of each promise that are told with the events around them; the others are counted.
 const EXPLAINED_MAX: usize = 3;
 /// The most events told with one violation.
-const EVENTS_TOLD_MAX: usize = 40;
+const EVENTS_TOLD_MAX: usize = 60;
 
 /// Which promise was broken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -194,6 +194,13 @@ impl Violation {
         let is_there = |topic: &Arc<str>| {
             self.fault == Fault::StaleRetained && self.topic.as_ref() == Some(topic)
         };
+        let is_of_stream = |message: &MessageId, topic: &Arc<str>| {
+            let publisher = self.message.map(|message| message.publisher);
+            self.fault == Fault::OutOfOrder
+                && self.topic.as_ref() == Some(topic)
+                && publisher == Some(message.publisher)
+                && self.at.is_some_and(|end| at <= end)
+        };
         if self.at == Some(at) {
             return true;
         }
@@ -206,16 +213,22 @@ impl Violation {
             Event::Subscribed { subscriber, .. } | Event::Unsubscribed { subscriber, .. } => {
                 self.client == Some(*subscriber)
             }
-            Event::Sent { message, topic, .. } => is_it(message) || is_there(topic),
+            Event::Sent { message, topic, .. } => {
+                is_it(message) || is_there(topic) || is_of_stream(message, topic)
+            }
             Event::Acknowledged { message, .. } => is_it(message),
             Event::Delivered(delivery) => {
-                is_it(&delivery.message)
+                let is_of_it =
+                    is_it(&delivery.message) || is_of_stream(&delivery.message, &delivery.topic);
+                is_of_it
                     && self
                         .client
                         .is_none_or(|client| client == delivery.subscriber)
             }
             Event::RetainedRead { topic, .. } => is_there(topic),
-            Event::WillSent { will, .. } => is_it(will),
+            Event::WillSent { will, .. }
+            | Event::WillDoubtful { will }
+            | Event::WillWithdrawn { will } => is_it(will),
         }
     }
 }

@@ -88,6 +88,8 @@ impl Wills {
                 State::Sent => State::Open,
                 other => other,
             }),
+            Event::WillDoubtful { will } => self.set(*will, State::Open),
+            Event::WillWithdrawn { will } => self.set(*will, State::Never),
             Event::Crashed => {
                 for will in self.wills.values_mut() {
                     will.state = match will.state {
@@ -105,6 +107,12 @@ impl Wills {
         let will = self.latest.get(&client);
         if let Some(will) = will.and_then(|will| self.wills.get_mut(will)) {
             will.state = to(will.state);
+        }
+    }
+
+    fn set(&mut self, will: MessageId, state: State) {
+        if let Some(will) = self.wills.get_mut(&will) {
+            will.state = state;
         }
     }
 

@@ -161,6 +161,33 @@ impl Disk {
         }
     }
 
+    /// Names that are not durable, and files with so many changes that are not.
+    pub(crate) fn unsynced(&self) -> Vec<String> {
+        let mut paths = vec![(0, PathBuf::from("."))];
+        let mut unsynced = Vec::new();
+        while let Some((node, path)) = paths.pop() {
+            let path_text = path.display();
+            match &self.nodes[node].kind {
+                Kind::File { pending, .. } if pending.is_empty() => {}
+                Kind::File { pending, .. } => {
+                    unsynced.push(format!("{path_text}: {} changes", pending.len()));
+                }
+                Kind::Folder {
+                    entries, pending, ..
+                } => {
+                    let names = pending.iter().map(|entry| match &entry.what {
+                        Entry::Add(name, _) => format!("{path_text}: + {name}"),
+                        Entry::Remove(name) => format!("{path_text}: - {name}"),
+                        Entry::Rename(from, to, _) => format!("{path_text}: {from} -> {to}"),
+                    });
+                    unsynced.extend(names);
+                    paths.extend(entries.iter().map(|(name, node)| (*node, path.join(name))));
+                }
+            }
+        }
+        unsynced
+    }
+
     /// Writes what a power cut leaves into an empty folder.
     pub(crate) fn leave(&self, folder: &Path, loss: Loss, dice: &mut Dice) {
         self.leave_node(0, folder, loss, dice);

@@ -107,6 +107,8 @@ pub(crate) struct Fleet {
     pub(crate) budget: usize,
     /// Acknowledgements so far.
     pub(crate) acknowledged: usize,
+    /// When the last of them came.
+    acknowledged_at: Instant,
     /// When something was received last.
     heard: Instant,
     /// The broker may close connections.
@@ -126,6 +128,7 @@ impl Fleet {
             dice,
             budget: 0,
             acknowledged: 0,
+            acknowledged_at: Instant::now(),
             heard: Instant::now(),
             is_dying: false,
         }
@@ -213,6 +216,11 @@ impl Fleet {
     /// Where the broker is.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How long no acknowledgement has come.
+    pub(crate) fn since_acknowledged(&self) -> Duration {
+        self.acknowledged_at.elapsed()
     }
 
     /// Whether a client has a connection, or is making one.
@@ -411,7 +419,10 @@ impl Fleet {
             let before = line.output.len();
             let is_ack = client.handle(&packet, &mut self.history, &mut line.output);
             self.tapes[place].sent(&line.output[before..], client.version);
-            self.acknowledged += usize::from(is_ack);
+            if is_ack {
+                self.acknowledged += 1;
+                self.acknowledged_at = Instant::now();
+            }
         }
         line.input.drain(..used);
         if is_heard {

@@ -17,7 +17,9 @@
 
 mod client;
 mod disk;
+mod failed_fsync;
 mod fleet;
+mod full_disk;
 mod kill;
 mod place;
 mod power_cut;

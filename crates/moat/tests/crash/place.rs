@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use moat_testkit::MoatProcess;
 use tempfile::TempDir;
@@ -32,6 +33,9 @@ const LIMITS: &[(&str, &str)] = &[
     ("inbox_messages_max", "1048576"),
 ];
 
+/// How long a line of the log may take.
+const LOG_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What the next broker is started with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Settings {
@@ -41,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     /// The key `durability`.
     pub(crate) durability: &'static str,
+    /// Where the store is, from beside the data folder, if it is not in it.
+    pub(crate) store: Option<&'static str>,
 }
 
 impl Default for Settings {
@@ -49,6 +55,7 @@ impl Default for Settings {
             shards: 2,
             port: 0,
             durability: "fsync",
+            store: None,
         }
     }
 }
@@ -129,13 +136,37 @@ impl Place {
         ["--config", config]
     }
 
+    /// Waits until the broker's log has a word.
+    pub(crate) fn wait_for_log(&self, word: &str) {
+        let until = Instant::now() + LOG_PATIENCE;
+        while !fs::read_to_string(self.beside("log")).is_ok_and(|log| log.contains(word)) {
+            assert!(
+                Instant::now() < until,
+                "no {word} in the log:\n{}",
+                self.last_words()
+            );
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// The keys of the store.
+    fn store_keys(&self, settings: Settings) -> String {
+        let path = settings.store.map(|path| self.beside(path));
+        let path = path.map(|path| format!("path = \"{}\"\n", path.display()));
+        format!(
+            "[store]\ndurability = \"{}\"\n{}",
+            settings.durability,
+            path.unwrap_or_default()
+        )
+    }
+
     fn configure(&self, settings: Settings) {
         let log = self.beside("log");
         let mut text = format!(
             "shards = {}\nsys_interval_secs = 0\n{}\n\n[[listener]]\nname = \"plain\"\nprotocol = \"tcp\"\nbind = [\"127.0.0.1:{}\"]\n\
              anonymous = true\n\n[policy]\nfiles = [\"rules.toml\"]\n\n[log]\ndestination = \"{}\"\nlevel = \"debug\"\n\n[limits]\n",
             settings.shards,
-            store_keys(settings.durability),
+            self.store_keys(settings),
             settings.port,
             log.display(),
         );
@@ -144,13 +175,4 @@ impl Place {
         }
         fs::write(self.config(), text).unwrap();
     }
-}
-
-/// The keys of the store.
-fn store_keys(durability: &str) -> String {
-    let example = include_str!("../../../../moat.example.toml");
-    if !example.contains("durability") {
-        return String::new();
-    }
-    format!("\n[store]\ndurability = \"{durability}\"\n")
 }

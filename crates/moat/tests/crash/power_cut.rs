@@ -51,7 +51,7 @@ fn nothing_acknowledged_is_lost_when_the_power_goes() {
     let verdicts = cut_the_power(seed, settings);
     let mut owed = 0;
     for (loss, verdict) in verdicts {
-        assert!(verdict.is_clean(), "seed {seed}, {loss:?}: {verdict}");
+        assert!(verdict.is_clean(), "seed {seed}, {loss}: {verdict}");
         owed += verdict.summary.owed;
     }
     assert!(owed > 1000, "only {owed} messages were owed");
@@ -99,7 +99,9 @@ fn cut_the_power(seed: u64, settings: Settings) -> Vec<(String, Verdict)> {
             let verdict = fleet.verdict();
             process.kill();
             process.wait();
-            verdicts.push((format!("{what}\n{}", place.last_words()), verdict));
+            let unsynced = disk.unsynced().join("\n");
+            let what = format!("{what}; not synced:\n{unsynced}\n{}\n", place.last_words());
+            verdicts.push((what, verdict));
         }
     }
     verdicts
