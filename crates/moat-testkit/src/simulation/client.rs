@@ -86,6 +86,8 @@ pub(super) struct Client {
     pub(super) left_at: usize,
     /// A will with a delay that may be due.
     pub(super) delayed_will: Option<(MessageId, u32)>,
+    /// Wills of sessions that end with their connections, with those, and when the broker heard of the end.
+    pub(super) volatile_wills: Vec<(MessageId, u32, Option<Time>)>,
     /// The same, of a connection before.
     pub(super) doubtful_will: Option<(MessageId, u32)>,
     /// The will that is withdrawn if the broker finds the session.
@@ -149,6 +151,7 @@ impl Client {
             filters: BTreeMap::new(),
             left_at: 0,
             delayed_will: None,
+            volatile_wills: Vec::new(),
             doubtful_will: None,
             spared_will: None,
             last_packet_id: 0,
