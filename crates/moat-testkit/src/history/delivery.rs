@@ -177,8 +177,10 @@ fn repeat_fault(delivery: &Delivery, sent: Option<&Sent>, got: &Got) -> Option<F
             Fault::DoubledWill
         });
     }
-    // Each PUBLISH of a QoS 1 message that a publisher sends again is a new one to the broker.
-    let copies = sent.filter(|sent| sent.qos == QoS::AtLeastOnce);
+    // Each PUBLISH of a QoS 1 message that a publisher sends again is a new one to the broker. So is one of QoS 2 where it was passed
+    // on at QoS 0, which waits for nothing, and the crash took what the broker knew of it.
+    let is_copied = |sent: &&Sent| sent.qos == QoS::AtLeastOnce || delivery.qos == QoS::AtMostOnce;
+    let copies = sent.filter(is_copied);
     let copies = copies.map_or(1, |sent| sent.times);
     if delivery.dup {
         // [MQTT-4.4.0-1]

@@ -119,6 +119,8 @@ impl World {
             // Another connection may be faster than the DISCONNECT on the last one, which then counts for nothing.
             return;
         }
+        // A clean start without an answer leaves open which session there is, so it is asked for until it is answered.
+        let is_clean_start = is_clean_start || self.clients[client].is_clean_start;
         let slot = self.open(client);
         let connect_by = self.now.plus_millis(CONNECT_MILLIS);
         self.doubt_will(client);
@@ -246,7 +248,8 @@ impl World {
     fn left(&mut self, client: usize) {
         let of = &mut self.clients[client];
         of.wire = None;
-        of.is_connected = false;
+        // Without a CONNACK, the broker may have its old session still.
+        let was_connected = std::mem::take(&mut of.is_connected);
         of.connect_by = moat_core::Time::NEVER;
         of.ping_at = moat_core::Time::NEVER;
         of.buffer.clear();
@@ -255,7 +258,9 @@ impl World {
         of.unsubscribing = None;
         of.spared_will = None;
         if of.expiry_now == 0 {
-            of.held.clear();
+            if was_connected {
+                of.held.clear();
+            }
             self.history.record(Event::SessionEnded { client: of.number });
         }
     }

@@ -58,6 +58,7 @@ pub(super) struct Client {
     /// The last connection on which it said DISCONNECT.
     pub(super) left_wire: Option<u32>,
     pub(super) is_connected: bool,
+    /// Whether it has asked to begin anew, and had no answer.
     pub(super) is_clean_start: bool,
     pub(super) connect_by: Time,
     /// The event by which it was told that it is connected, and how many loads there were by then.
