@@ -394,7 +394,9 @@ impl Link {
         if next.entry.is_some_and(|entry| !entry.is_committed) {
             return false;
         }
-        if next.content.is_expired(now) {
+        // A client that has had a message of QoS 2 before a crash holds its identifier until it is told to let go.
+        let may_be_held = next.dup && next.qos == QoS::ExactlyOnce;
+        if next.content.is_expired(now) && !may_be_held {
             pumped.expired += 1;
             let gone = outbound.pop();
             pumped.done(gone.and_then(|parcel| parcel.entry), durable);
