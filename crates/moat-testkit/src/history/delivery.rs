@@ -111,7 +111,11 @@ impl Deliveries {
             number: *highest,
             ..delivery.message
         };
-        let is_sent_behind = || messages.get(&later).is_some_and(|later| later.first < sent.last);
+        let is_sent_behind = || {
+            messages
+                .get(&later)
+                .is_some_and(|later| later.first < sent.last)
+        };
         let is_in_order = *highest <= number || is_sent_behind();
         *highest = (*highest).max(number);
         is_in_order
