@@ -9,6 +9,9 @@ use crate::shard::SessionRef;
 /// Messages one load asks for.
 pub const LOAD_MESSAGES_MAX: usize = 64;
 
+/// Bytes of messages that one load asks for, unless one message is larger.
+pub const LOAD_BYTES_MAX: usize = 1 << 20;
+
 /// A session or a group wants messages back from the store.
 #[derive(Debug)]
 pub struct Load {

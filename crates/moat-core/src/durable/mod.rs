@@ -20,7 +20,7 @@ mod restored;
 mod state;
 
 pub use journal::{Batch, Journal, Write};
-pub use load::{LOAD_MESSAGES_MAX, Load, LoadFor, Loaded};
+pub use load::{LOAD_BYTES_MAX, LOAD_MESSAGES_MAX, Load, LoadFor, Loaded};
 pub use record::{Place, Progress, QueueId, SessionRecord, Taker};
 pub use restored::{Restored, RestoredEntry, RestoredGroup, RestoredSession};
 pub use state::StoreState;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use moat_codec::{PacketId, QoS};
 
 use super::inflight::{Content, Inflight, Parcel, Pending};
-use crate::durable::{LOAD_MESSAGES_MAX, Place, Position};
+use crate::durable::{LOAD_BYTES_MAX, LOAD_MESSAGES_MAX, Place, Position};
 use crate::limits::{Limits, QueueFull};
 use crate::message::Message;
 use crate::shard::Search;
@@ -185,7 +185,7 @@ impl Outbound {
         self.retained.iter().chain(&self.queue)
     }
 
-    /// The messages to be sent next that are in the store only, at most [`LOAD_MESSAGES_MAX`].
+    /// The messages to be sent next that are in the store only, at most [`LOAD_MESSAGES_MAX`] and [`LOAD_BYTES_MAX`].
     #[must_use]
     pub fn wanted(&self) -> Vec<Position> {
         let again =
@@ -195,10 +195,19 @@ impl Outbound {
             });
         let stored = |parcel: &Parcel| match parcel.content.held() {
             Some(_) => None,
-            None => parcel.entry?.position,
+            None => Some((parcel.entry?.position?, parcel.content.weight())),
         };
         let next = again.chain(self.waiting_all().take(LOAD_MESSAGES_MAX));
-        next.filter_map(stored).take(LOAD_MESSAGES_MAX).collect()
+        let mut bytes = 0;
+        next.filter_map(stored)
+            .take(LOAD_MESSAGES_MAX)
+            .take_while(|(_, weight)| {
+                let is_first = bytes == 0;
+                bytes += weight.max(&1);
+                is_first || bytes <= LOAD_BYTES_MAX
+            })
+            .map(|(position, _)| position)
+            .collect()
     }
 
     /// Takes messages that have come back from the store, in the order of [`Self::wanted`]. Those that it has lost go; returns them.

@@ -11,6 +11,7 @@ mod authenticate;
 mod connect;
 mod delivery;
 mod disconnect;
+mod entries;
 mod keeper;
 mod peer;
 mod policy;

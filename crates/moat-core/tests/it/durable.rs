@@ -2,6 +2,7 @@
 
 use moat_codec::{Connect, Disconnect, Packet, ReasonCode};
 use moat_core::Limits;
+use moat_core::durable::LOAD_BYTES_MAX;
 use moat_core::limits::QueueFull;
 
 use crate::harness::*;
@@ -551,4 +552,35 @@ fn queued_message_age_secs_max_bounds_how_long_a_message_waits() {
     assert_eq!(texts(&world.read_all(reader)), ["new"]);
     world.lose(reader);
     assert_eq!(world.store.as_ref().unwrap().records(), 0);
+}
+
+#[test]
+fn load_bytes_max_bounds_what_is_read_at_once() {
+    let limits = Limits {
+        log_memory_bytes_max: 0,
+        ..no_rate()
+    };
+    let mut world = World::durable(1, limits);
+    let reader = world.lasting(V5, "reader");
+    world.subscribe(reader, "a", 1);
+    world.lose(reader);
+    let writer = world.client(V5, "writer");
+    let payload = "x".repeat(400_000);
+    for _ in 0..10 {
+        world.publish(writer, "a", &payload, 1);
+    }
+    world.commits = false;
+    world.loads = false;
+    let reader = world.connect(&lasting(V5, "reader"));
+    world.commits = true;
+    world.settle_store();
+    assert_eq!(world.fx[0].loads.len(), 1);
+    assert_eq!(
+        world.fx[0].loads[0].positions.len(),
+        LOAD_BYTES_MAX / 400_000
+    );
+    world.loads = true;
+    world.settle_store();
+    world.connack(reader);
+    assert_eq!(world.read_all(reader).len(), 10);
 }

@@ -11,12 +11,10 @@ use moat_codec::{
     RetainHandling, Subscribe, Subscription, SubscriptionOptions, TopicFilter, TopicName,
     Unsubscribe, Version, Will, frame,
 };
-use moat_core::durable::{Batch, Load, Loaded, Position};
+use moat_core::durable::Batch;
 use moat_core::session::enhanced::AuthenticationStep;
 use moat_core::session::{Opening, SessionIndex};
-use moat_core::shard::{
-    AnotherIdentity, Arrival, PeerMessage, Refused, Then, Topology, restore_all,
-};
+use moat_core::shard::{AnotherIdentity, Arrival, PeerMessage, Refused, Then, Topology};
 use moat_core::{ConnId, Effects, Limits, Shard, ShardId, Time};
 use moat_events::Event;
 use moat_policy::{Identity, PolicyFormat, PolicySourceText, Snapshot};
@@ -107,14 +105,14 @@ pub(crate) enum Got {
 }
 
 #[derive(Default)]
-struct Wire {
+pub(crate) struct Wire {
     /// Bytes of the client that the shard has not used up.
     input: Vec<u8>,
     /// Bytes for the client that are not a whole packet yet.
     incoming: Vec<u8>,
     inbox: VecDeque<Got>,
     last_id: u16,
-    closed: bool,
+    pub(crate) closed: bool,
     /// Whether the driver was told to flush.
     dirty: bool,
 }
@@ -129,15 +127,17 @@ pub(crate) struct World {
     pub(crate) events: Vec<Event>,
     /// Whether shards hear of each other after every step; otherwise the test carries messages.
     pub(crate) automatic: bool,
-    policy: Arc<Snapshot>,
+    pub(crate) policy: Arc<Snapshot>,
     /// What is durable; absent in a broker that keeps everything in memory.
     pub(crate) store: Option<ModelStore>,
     /// Whether what is written is durable at once; otherwise the test commits.
     pub(crate) commits: bool,
+    /// Whether what is asked for comes from the store at once; otherwise it waits in the effects.
+    pub(crate) loads: bool,
     /// Batches that are not durable, by shard.
     pub(crate) pending: Vec<VecDeque<Batch>>,
-    inboxes: Vec<VecDeque<(ShardId, Vec<PeerMessage>)>>,
-    wires: Vec<Wire>,
+    pub(crate) inboxes: Vec<VecDeque<(ShardId, Vec<PeerMessage>)>>,
+    pub(crate) wires: Vec<Wire>,
 }
 
 pub(crate) fn limits() -> Limits {
@@ -225,38 +225,6 @@ impl World {
         World::with(1, limits, Arc::new(Snapshot::allow_all()))
     }
 
-    /// A broker with a store, and what ended it the last time is forgotten.
-    pub(crate) fn durable(shards: usize, limits: Limits) -> World {
-        let mut world = World::with(shards, limits, Arc::new(Snapshot::allow_all()));
-        if world.store.is_none() {
-            world.store = Some(ModelStore::default());
-            world.restore();
-        }
-        world
-    }
-
-    /// The broker is gone without a word, with everything that was not durable, and another one of `shards` shards starts `secs` later.
-    pub(crate) fn crash(&mut self, shards: usize, secs: u64) {
-        let limits = self.shards[0].limits().clone();
-        let policy = Arc::clone(&self.policy);
-        self.now = self.now.plus_secs(secs);
-        self.topology = Topology::new(shards);
-        let topology = &self.topology;
-        let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
-        self.shards = topology.shards().map(shard).collect();
-        self.fx = (0..shards).map(|_| Effects::new(shards)).collect();
-        self.pending = (0..shards).map(|_| VecDeque::new()).collect();
-        self.inboxes = (0..shards).map(|_| VecDeque::new()).collect();
-        for wire in &mut self.wires {
-            wire.closed = true;
-        }
-        self.restore();
-        for shard in &mut self.shards {
-            shard.tick(self.now, &mut self.fx[shard.id().index()]);
-        }
-        self.after_step();
-    }
-
     pub(crate) fn with(shards: usize, limits: Limits, policy: Arc<Snapshot>) -> World {
         let topology = Topology::new(shards);
         let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
@@ -271,40 +239,12 @@ impl World {
             policy,
             store: None,
             commits: true,
+            loads: true,
             pending: (0..shards).map(|_| VecDeque::new()).collect(),
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
             wires: Vec::new(),
         }
         .with_store_if_asked()
-    }
-
-    fn with_store_if_asked(mut self) -> World {
-        if std::env::var_os("MOAT_TEST_STORE").is_some() {
-            self.store = Some(ModelStore::default());
-            self.restore();
-            self.be_known();
-        }
-        self
-    }
-
-    /// Every shard has had a durable session, so that none has to tell the others of its first one while a test counts what they say.
-    fn be_known(&mut self) {
-        for shard in 0..self.shards.len() {
-            let id = self.client_id_at(shard, "first-");
-            let first = self.lasting(V5, &id);
-            let mut goodbye = Disconnect::new(ReasonCode::NORMAL_DISCONNECTION);
-            goodbye.session_expiry_secs = Some(0);
-            self.disconnect_with(first, goodbye);
-        }
-        self.events.clear();
-    }
-
-    /// Gives the shards what the store has.
-    fn restore(&mut self) {
-        let Some(store) = &mut self.store else { return };
-        let restored = store.restored();
-        restore_all(&mut self.shards, &mut self.fx, restored, self.now);
-        self.after_step();
     }
 
     // --- connecting ---
@@ -774,7 +714,7 @@ impl World {
 
     // --- effects ---
 
-    fn after_step(&mut self) {
+    pub(crate) fn after_step(&mut self) {
         self.collect();
         if self.automatic {
             self.settle();
@@ -784,42 +724,8 @@ impl World {
         }
     }
 
-    /// Lets the store do what waits for it.
-    pub(crate) fn settle_store(&mut self) {
-        self.after_step();
-    }
-
-    /// Ends the turn of every shard: writes what there is to write, and brings what there is to load. Returns whether there was
-    /// something.
-    fn store_step(&mut self) -> bool {
-        let Some(store) = &mut self.store else {
-            return false;
-        };
-        let mut worked = false;
-        for at in 0..self.shards.len() {
-            let (shard, fx) = (&mut self.shards[at], &mut self.fx[at]);
-            shard.finish_turn(self.now, fx);
-            self.pending[at].extend(fx.journal.take());
-            while let (true, Some(batch)) = (self.commits, self.pending[at].front()) {
-                let ticket = batch.ticket;
-                if let Some(batch) = self.pending[at].pop_front() {
-                    store.apply(batch, self.now);
-                }
-                shard.committed(ticket, self.now, fx);
-                worked = true;
-            }
-            for Load { to, positions } in std::mem::take(&mut fx.loads) {
-                let found = |position: Position| (position, store.find(position));
-                let messages = positions.into_iter().map(found).collect();
-                shard.loaded(Loaded { to, messages }, self.now, fx);
-                worked = true;
-            }
-        }
-        worked
-    }
-
     /// Carries out what needs no other shard.
-    fn collect(&mut self) {
+    pub(crate) fn collect(&mut self) {
         for fx in &mut self.fx {
             self.events.append(&mut fx.events);
             for conn in fx.dirty.drain(..) {

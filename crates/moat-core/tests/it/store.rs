@@ -1,17 +1,23 @@
 //! A store of typed values in memory, with what a broker finds there when it starts again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use moat_codec::{Disconnect, ReasonCode};
 use moat_codec::{PacketId, SubscriptionOptions};
 use moat_core::durable::{
     Batch, Position, Progress, QueueId, Restored, RestoredEntry, RestoredGroup, RestoredSession,
     SessionRecord, Taker, Write,
 };
+use moat_core::durable::{Load, Loaded};
 use moat_core::message::MessageParts;
 use moat_core::session::Will;
-use moat_core::{Message, Time};
+use moat_core::shard::{Topology, restore_all};
+use moat_core::{Effects, Limits, Message, Shard, Time};
+use moat_policy::Snapshot;
+
+use crate::harness::{V5, World};
 
 type Subscriptions = BTreeMap<Box<str>, (SubscriptionOptions, Option<NonZeroU32>)>;
 
@@ -221,6 +227,107 @@ impl ModelStore {
             of_one.sort_by_key(|entry| entry.ordinal);
         }
         entries
+    }
+}
+
+impl World {
+    /// A broker with a store, and what ended it the last time is forgotten.
+    pub(crate) fn durable(shards: usize, limits: Limits) -> World {
+        let mut world = World::with(shards, limits, Arc::new(Snapshot::allow_all()));
+        if world.store.is_none() {
+            world.store = Some(ModelStore::default());
+            world.restore();
+        }
+        world
+    }
+
+    /// The broker is gone without a word, with everything that was not durable, and another one of `shards` shards starts `secs` later.
+    pub(crate) fn crash(&mut self, shards: usize, secs: u64) {
+        let limits = self.shards[0].limits().clone();
+        let policy = Arc::clone(&self.policy);
+        self.now = self.now.plus_secs(secs);
+        self.topology = Topology::new(shards);
+        let topology = &self.topology;
+        let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
+        self.shards = topology.shards().map(shard).collect();
+        self.fx = (0..shards).map(|_| Effects::new(shards)).collect();
+        self.pending = (0..shards).map(|_| VecDeque::new()).collect();
+        self.inboxes = (0..shards).map(|_| VecDeque::new()).collect();
+        for wire in &mut self.wires {
+            wire.closed = true;
+        }
+        self.restore();
+        for shard in &mut self.shards {
+            shard.tick(self.now, &mut self.fx[shard.id().index()]);
+        }
+        self.after_step();
+    }
+
+    pub(crate) fn with_store_if_asked(mut self) -> World {
+        if std::env::var_os("MOAT_TEST_STORE").is_some() {
+            self.store = Some(ModelStore::default());
+            self.restore();
+            self.be_known();
+        }
+        self
+    }
+
+    /// Every shard has had a durable session, so that none has to tell the others of its first one while a test counts what they say.
+    fn be_known(&mut self) {
+        for shard in 0..self.shards.len() {
+            let id = self.client_id_at(shard, "first-");
+            let first = self.lasting(V5, &id);
+            let mut goodbye = Disconnect::new(ReasonCode::NORMAL_DISCONNECTION);
+            goodbye.session_expiry_secs = Some(0);
+            self.disconnect_with(first, goodbye);
+        }
+        self.events.clear();
+    }
+
+    /// Gives the shards what the store has.
+    fn restore(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        let restored = store.restored();
+        restore_all(&mut self.shards, &mut self.fx, restored, self.now);
+        self.after_step();
+    }
+
+    /// Lets the store do what waits for it.
+    pub(crate) fn settle_store(&mut self) {
+        self.after_step();
+    }
+
+    /// Ends the turn of every shard: writes what there is to write, and brings what there is to load. Returns whether there was
+    /// something.
+    pub(crate) fn store_step(&mut self) -> bool {
+        let Some(store) = &mut self.store else {
+            return false;
+        };
+        let mut worked = false;
+        for at in 0..self.shards.len() {
+            let (shard, fx) = (&mut self.shards[at], &mut self.fx[at]);
+            shard.finish_turn(self.now, fx);
+            self.pending[at].extend(fx.journal.take());
+            while let (true, Some(batch)) = (self.commits, self.pending[at].front()) {
+                let ticket = batch.ticket;
+                if let Some(batch) = self.pending[at].pop_front() {
+                    store.apply(batch, self.now);
+                }
+                shard.committed(ticket, self.now, fx);
+                worked = true;
+            }
+            let loads = match self.loads {
+                true => std::mem::take(&mut fx.loads),
+                false => Vec::new(),
+            };
+            for Load { to, positions } in loads {
+                let found = |position: Position| (position, store.find(position));
+                let messages = positions.into_iter().map(found).collect();
+                shard.loaded(Loaded { to, messages }, self.now, fx);
+                worked = true;
+            }
+        }
+        worked
     }
 }
 
