@@ -562,6 +562,8 @@ fn a_store_over_its_limit_is_full_until_it_is_not() {
         }
     );
     assert_eq!(rig.storage.state(shard(0)), StoreState::Ready);
+    // Who waits in another shard hears of it.
+    assert_eq!(rig.ticket(1), 0);
     rig.storage.stop().unwrap();
 }
 

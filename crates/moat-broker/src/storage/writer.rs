@@ -265,6 +265,12 @@ impl Writer {
         } else {
             Event::StoreWithinLimit { bytes, limit }
         });
+        if !is_over {
+            // Nothing new is durable, but publishers of every shard may wait for this.
+            for inbox in &self.shared.inboxes {
+                inbox.send_waiting(Envelope::Committed(0));
+            }
+        }
     }
 }
 
