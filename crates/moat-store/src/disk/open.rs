@@ -152,7 +152,7 @@ fn sync_way_to(folder: &Path) -> Result<(), OpenError> {
     let mut around = whole.ancestors().skip(1);
     if let Some(parent) = around.next() {
         match sync_folder(parent) {
-            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+            Err(error) if error.kind() != ErrorKind::PermissionDenied => {
                 return Err(failed(parent, &error));
             }
             _ => {}
