@@ -36,6 +36,9 @@ section! {
         /// The most bytes of the store on the disk. Above it a message that would have to be stored is refused: MQTT 5.0 clients get reason
         /// code 0x97 (quota exceeded), older ones wait.
         log_bytes_max: NonZeroUsize = n(8 * GIB) => Kind::Bytes { min: 64 * MIB, max: 1024 * 1024 * GIB }, example "\"100 GiB\"";
+        /// How long a message waits for a session that is away or does not read, in seconds; 0 for as long as the session lives. A start of
+        /// the broker begins the time anew.
+        queued_message_age_secs_max: u32 = 0 => Kind::Secs { min: 0, max: 10 * 365 * 24 * 3600 }, example "\"7 d\"";
         /// Which message goes when the queue of a session is full, see `limits.queued_messages_max`: the one that has just come or the
         /// oldest one.
         queue_full: QueueFull = QueueFull::DropNewest => Kind::Choice(QueueFull::WORDS), example "\"drop-oldest\"";

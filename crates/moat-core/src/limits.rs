@@ -1,5 +1,7 @@
 //! The limits of one shard, as plain numbers. The configuration's names are the same.
 
+use crate::time::Time;
+
 /// Every limit that sessions and the router keep. See the configuration reference for defaults.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -13,6 +15,8 @@ pub struct Limits {
     pub queued_bytes_max: usize,
     /// Which message goes when that is full.
     pub queue_full: QueueFull,
+    /// How long a message waits for a session, in seconds; 0 for as long as the session lives.
+    pub queued_message_age_secs_max: u64,
     /// Bytes of messages in the store that are kept in memory as well, the latest ones.
     pub log_memory_bytes_max: usize,
     /// Subscriptions of one session.
@@ -62,6 +66,15 @@ pub const UNSENT_ANSWER_BYTES_MAX: usize = 64 << 10;
 pub const FILTER_BURST_SECS: u32 = 10;
 
 impl Limits {
+    /// When a message that comes `now` has waited too long.
+    #[must_use]
+    pub fn waits_until(&self, now: Time) -> Time {
+        match self.queued_message_age_secs_max {
+            0 => Time::NEVER,
+            secs => now.plus_secs(secs),
+        }
+    }
+
     /// Filters that a connection may take and leave in one burst.
     #[must_use]
     pub fn filter_burst_max(&self) -> u32 {
@@ -84,6 +97,7 @@ impl Default for Limits {
             queued_messages_max: 1000,
             queued_bytes_max: 16 << 20,
             queue_full: QueueFull::DropNewest,
+            queued_message_age_secs_max: 0,
             log_memory_bytes_max: 64 << 20,
             subscriptions_per_session_max: 100,
             publishes_per_sec_max: 100,

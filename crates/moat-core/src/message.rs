@@ -215,6 +215,12 @@ impl<'a> Outgoing<'a> {
         }
     }
 
+    /// The moment it is delivered.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// Bytes of the payload.
     #[must_use]
     pub fn payload_len(&self) -> usize {

@@ -12,8 +12,8 @@ use crate::{
 /// A log and buckets.
 ///
 /// **Calls block** until what they promise is true, which on disk is an fsync: only the service
-/// plane makes them, never a packet thread. Many threads may call at once; an implementation joins
-/// the appends and puts that wait at the same moment into one commit.
+/// plane makes them, never a packet thread. Many threads may call at once; their commits are made one
+/// after the other, so whoever has many writes at the same moment puts them into one [`Store::commit`].
 ///
 /// **Time is an argument.** Lifetimes outlive a restart, so it is wall-clock time. A value whose
 /// end has come is gone for every call that says so by its `now`, whether or not [`Store::expire`]

@@ -14,6 +14,7 @@ pub(crate) fn core(limits: &Limits, store: &Store) -> moat_core::Limits {
             QueueFull::DropNewest => moat_core::limits::QueueFull::DropNewest,
             QueueFull::DropOldest => moat_core::limits::QueueFull::DropOldest,
         },
+        queued_message_age_secs_max: store.queued_message_age_secs_max.into(),
         log_memory_bytes_max: store.log_memory_bytes_max,
         subscriptions_per_session_max: limits.subscriptions_per_session_max.get(),
         publishes_per_sec_max: limits.publishes_per_sec_max.get(),

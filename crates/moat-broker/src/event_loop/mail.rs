@@ -46,6 +46,8 @@ impl EventLoop {
                 Envelope::Answer(answer) => self.answered(answer),
                 Envelope::Control(control) => self.control(control),
                 Envelope::Committed(ticket) => {
+                    // Who waits for the store tries again.
+                    self.peers_moved = true;
                     self.shard.committed(ticket, self.now, &mut self.fx);
                     self.settle();
                 }

@@ -167,7 +167,7 @@ impl Writer {
             let secs = since.elapsed().as_secs();
             self.shared.events.send(Event::StoreRecovered { secs });
         }
-        self.committed();
+        self.committed(full_since.is_some());
         Ok(())
     }
 
@@ -223,8 +223,8 @@ impl Writer {
         }
     }
 
-    /// Everything gathered is durable.
-    fn committed(&mut self) {
+    /// Everything gathered is durable. If the store was full, shards that have nothing in it hear of it too: their publishers wait.
+    fn committed(&mut self, was_full: bool) {
         let shared = &self.shared;
         let mut tickets: Vec<Option<u64>> = vec![None; shared.inboxes.len()];
         for submission in self.gathered.drain(..) {
@@ -245,6 +245,7 @@ impl Writer {
         }
         (self.bytes, self.writes) = (0, 0);
         for (inbox, ticket) in shared.inboxes.iter().zip(tickets) {
+            let ticket = ticket.or(was_full.then_some(0));
             if let Some(ticket) = ticket {
                 inbox.send_waiting(Envelope::Committed(ticket));
             }

@@ -81,7 +81,7 @@ impl Session {
                 .has_room(o.inflight.next_ordinal(), link.receive_maximum)
         });
         if first && room && window && link.send_quota > 0 {
-            let parcel = parcel(message, wish);
+            let parcel = parcel(message, wish, limits);
             let outbound = self.outbound.get_or_insert_default();
             let ordinal = outbound.inflight.next_ordinal();
             return link.send_acknowledged(message, parcel, ordinal, outbound, pool);
@@ -96,7 +96,7 @@ impl Session {
         limits: &Limits,
         given_up: &mut Vec<Parcel>,
     ) -> Delivered {
-        let parcel = parcel(message, wish);
+        let parcel = parcel(message, wish, limits);
         let Queued { is_kept, victims } = self.outbound_mut().queue(parcel, limits);
         given_up.extend(victims);
         if is_kept {
@@ -124,7 +124,7 @@ impl Session {
                 position: None,
                 is_committed: false,
             }),
-            ..parcel(message, wish)
+            ..parcel(message, wish, limits)
         };
         let Queued { is_kept, victims } = self.outbound_mut().queue(parcel, limits);
         let Some(durable) = self.durable.as_deref_mut() else {
@@ -187,6 +187,7 @@ impl Session {
                 ids: ids.clone(),
                 share: None,
                 dup: false,
+                waits_until: Time::NEVER,
                 entry,
             });
         }
@@ -394,7 +395,9 @@ impl Link {
         if next.entry.is_some_and(|entry| !entry.is_committed) {
             return false;
         }
-        if next.content.is_expired(now) {
+        // A client that has had a message of QoS 2 before a crash holds its identifier until it is told to let go.
+        let may_be_held = next.dup && next.qos == QoS::ExactlyOnce;
+        if next.is_expired(now) && !may_be_held {
             pumped.expired += 1;
             let gone = outbound.pop();
             pumped.done(gone.and_then(|parcel| parcel.entry), durable);
@@ -503,7 +506,7 @@ impl Link {
     }
 }
 
-fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>) -> Parcel {
+fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>, limits: &Limits) -> Parcel {
     Parcel {
         content: Content::Held(message.shared()),
         qos: wish.qos,
@@ -511,6 +514,7 @@ fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>) -> Parcel {
         ids: SubscriptionIdList::new(wish.ids),
         share: wish.share.cloned(),
         dup: false,
+        waits_until: limits.waits_until(message.now()),
         entry: None,
     }
 }

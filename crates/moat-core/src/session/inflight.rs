@@ -129,8 +129,18 @@ pub struct Parcel {
     pub share: Option<Arc<Share>>,
     /// Whether it may have been sent before the broker ended the last time.
     pub dup: bool,
+    /// When it has waited too long to be sent for the first time.
+    pub waits_until: Time,
     /// Its entry, in a durable session, unless it is of QoS 0.
     pub entry: Option<Entry>,
+}
+
+impl Parcel {
+    /// Whether its time has passed.
+    #[must_use]
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.waits_until <= now || self.content.is_expired(now)
+    }
 }
 
 /// What the client still owes for one packet identifier.

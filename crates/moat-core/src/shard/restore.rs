@@ -100,6 +100,7 @@ impl Shard {
         let at = self
             .residents
             .create(Arc::clone(&record.identity), record.client_id.clone());
+        let waits_until = self.limits.waits_until(now);
         let was_online = record.offline_since.is_none();
         let offline_since = record.offline_since.unwrap_or(alive_at);
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
@@ -123,7 +124,8 @@ impl Shard {
             durable.everything_may_be_sent();
         }
         session.durable = Some(Box::new(durable));
-        let outbound = owed(entries, &progress, was_online);
+        // How long they have waited is not known: they wait anew.
+        let outbound = owed(entries, &progress, was_online, waits_until);
         session.outbound = (!outbound.is_empty()).then(|| Box::new(outbound));
         if was_online {
             // A second crash must not take it for online again.
@@ -174,7 +176,12 @@ impl Shard {
 }
 
 /// What a session is owed. What the client has acknowledged in part comes before what it may not have seen, as it was sent.
-fn owed(entries: Vec<RestoredEntry>, progress: &Progress, was_online: bool) -> Outbound {
+fn owed(
+    entries: Vec<RestoredEntry>,
+    progress: &Progress,
+    was_online: bool,
+    waits_until: Time,
+) -> Outbound {
     let mut outbound = Outbound::default();
     let is_put_before = |entry: &&RestoredEntry| matches!(entry.place(), Place::Ordinal(_));
     let put_before = entries.iter().filter(is_put_before).map(|e| e.ordinal);
@@ -198,6 +205,7 @@ fn owed(entries: Vec<RestoredEntry>, progress: &Progress, was_online: bool) -> O
             ids: entry.taker.ids,
             share: None,
             dup: is_sent,
+            waits_until,
             entry: Some(Entry {
                 place,
                 position: Some(entry.position),

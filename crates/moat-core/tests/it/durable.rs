@@ -531,3 +531,24 @@ fn sending_some_of_it_again_does_not_forget_that_the_rest_may_have_been_sent() {
     let dups: Vec<bool> = world.read_all(reader).iter().map(|m| m.dup).collect();
     assert_eq!(dups, [true, true, true]);
 }
+
+#[test]
+fn queued_message_age_secs_max_bounds_how_long_a_message_waits() {
+    let limits = Limits {
+        queued_message_age_secs_max: 60,
+        ..no_rate()
+    };
+    let mut world = World::durable(1, limits);
+    let reader = world.lasting(V5, "reader");
+    world.subscribe(reader, "a", 1);
+    world.lose(reader);
+    let writer = world.client(V5, "writer");
+    world.publish(writer, "a", "old", 1);
+    world.pass_secs(50);
+    world.publish(writer, "a", "new", 1);
+    world.pass_secs(20);
+    let reader = resumed(&mut world, "reader");
+    assert_eq!(texts(&world.read_all(reader)), ["new"]);
+    world.lose(reader);
+    assert_eq!(world.store.as_ref().unwrap().records(), 0);
+}

@@ -281,6 +281,7 @@ fn parcel() -> Parcel {
         ids: SubscriptionIdList::None,
         share: None,
         dup: false,
+        waits_until: Time::NEVER,
         entry: None,
     }
 }

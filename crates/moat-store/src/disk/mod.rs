@@ -50,7 +50,9 @@ pub use self::verify::{
 use self::engine::Engine;
 use self::index::Index;
 use self::notes::Note;
-use self::open::{Format, MIGRATIONS, Migration, lock_existing, prepare, prepare_locked};
+use self::open::{
+    Format, MIGRATIONS, Migration, failed, lock_existing, prepare, prepare_locked, sync_folder,
+};
 use self::plan::{Change, What};
 use self::read::LogReader;
 use self::recover::{Recovered, create, recover};
@@ -224,6 +226,8 @@ impl DiskStore {
         };
         if is_new {
             create(&engine).map_err(place)?;
+            // The engine's folder is there for good before `format` says so.
+            sync_folder(folder).map_err(|error| failed(folder, &error))?;
         }
         if found != Some(format) && !self.inspects {
             format.write(folder)?;

@@ -6,7 +6,7 @@ use super::bytes::Output;
 use super::{keys, message, queue, session};
 
 /// How many kinds of input there are; the first byte of an input tells which.
-pub const KINDS: u8 = 10;
+pub const KINDS: u8 = 11;
 
 /// Reads any bytes as a key or value of the store: no panic, and what is read is the same when it is written and read again. Returns
 /// whether it could be read.
@@ -62,6 +62,10 @@ pub fn store_value(input: &[u8]) -> bool {
         8 => keys::subscription(bytes, "").is_ok_and(|(queue, filter)| {
             let (key, in_value) = keys::of_subscription(queue, filter, &mut out);
             assert!(in_value.is_some() || key == bytes);
+            true
+        }),
+        9 => keys::will(bytes).is_ok_and(|(queue, number)| {
+            assert_eq!(keys::of_will(queue, number, &mut out), bytes);
             true
         }),
         _ => keys::inbound(bytes).is_ok_and(|(queue, id)| {

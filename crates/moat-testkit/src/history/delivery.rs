@@ -14,6 +14,8 @@ use super::{ClientNumber, Delivery, Event, Fault, MessageId, Retain, Summary, Vi
 struct Got {
     /// Deliveries without DUP that the client took.
     plain: u32,
+    /// The session in which it was had last, counted per client.
+    session: usize,
     /// Deliveries that the client took.
     taken: u32,
     /// The event by which the client's connection began, and the deliveries since.
@@ -32,14 +34,20 @@ pub(super) struct Deliveries {
     highest: HashMap<Stream, u64>,
     /// The event by which each client connected last.
     connected: HashMap<ClientNumber, usize>,
+    /// How many sessions of each client have ended.
+    sessions: HashMap<ClientNumber, usize>,
     /// How often something came again.
     pub(super) repeats: usize,
 }
 
 impl Deliveries {
     pub(super) fn note(&mut self, at: usize, event: &Event) {
-        if let Event::Connected { client, .. } = event {
-            self.connected.insert(*client, at);
+        match event {
+            Event::Connected { client, .. } => {
+                self.connected.insert(*client, at);
+            }
+            Event::SessionEnded { client } => *self.sessions.entry(*client).or_default() += 1,
+            _ => {}
         }
     }
 
@@ -59,14 +67,19 @@ impl Deliveries {
         let sent = messages.get(&delivery.message);
         let key = (delivery.subscriber, delivery.message);
         let connected = self.connected.get(&delivery.subscriber).copied();
+        let sessions = self.sessions.get(&delivery.subscriber);
+        let session = sessions.copied().unwrap_or(0);
         let got = self.got.entry(key).or_default();
         if got.connected != connected {
             (got.connected, got.since) = (connected, 0);
         }
-        let is_first = got.taken == 0 && delivery.is_new;
+        // What is sent again may come again to another session: the broker knows that one only.
+        let is_sent_again = sent.is_some_and(|sent| sent.times > 1);
+        let is_elsewhere = got.session < session && is_sent_again;
+        got.session = session;
+        let is_first = (got.taken == 0 || is_elsewhere) && delivery.is_new;
         let fault = if is_first {
-            let is_in_order = sent.is_none()
-                || self.is_in_order(delivery)
+            let is_in_order = sent.is_none_or(|sent| self.is_in_order(delivery, sent, messages))
                 // A group deals again what a member did not take, behind what that one got since.
                 || !subscriptions.has_own(delivery.subscriber, &delivery.topic);
             (!is_in_order).then_some(Fault::OutOfOrder)
@@ -84,16 +97,27 @@ impl Deliveries {
     }
 
     /// Whether no later message of its stream has come, and remembers it [MQTT-4.6.0-5], [MQTT-4.6.0-6].
-    fn is_in_order(&mut self, delivery: &Delivery) -> bool {
+    /// A message that was sent again may come behind what was sent before that.
+    fn is_in_order(&mut self, delivery: &Delivery, sent: &Sent, messages: &Messages) -> bool {
         let stream = (
             delivery.subscriber,
             delivery.message.publisher,
             delivery.topic.clone(),
             delivery.qos,
         );
-        let highest = self.highest.entry(stream).or_default();
-        let is_in_order = *highest <= delivery.message.number;
-        *highest = (*highest).max(delivery.message.number);
+        let number = delivery.message.number;
+        let highest = self.highest.entry(stream).or_insert(number);
+        let later = MessageId {
+            number: *highest,
+            ..delivery.message
+        };
+        let is_sent_behind = || {
+            messages
+                .get(&later)
+                .is_some_and(|later| later.first < sent.last)
+        };
+        let is_in_order = *highest <= number || is_sent_behind();
+        *highest = (*highest).max(number);
         is_in_order
     }
 
@@ -157,8 +181,10 @@ fn repeat_fault(delivery: &Delivery, sent: Option<&Sent>, got: &Got) -> Option<F
             Fault::DoubledWill
         });
     }
-    // Each PUBLISH of a QoS 1 message that a publisher sends again is a new one to the broker.
-    let copies = sent.filter(|sent| sent.qos == QoS::AtLeastOnce);
+    // Each PUBLISH of a QoS 1 message that a publisher sends again is a new one to the broker. So is one of QoS 2 where it was passed
+    // on at QoS 0, which waits for nothing, and the crash took what the broker knew of it.
+    let is_copied = |sent: &&Sent| sent.qos == QoS::AtLeastOnce || delivery.qos == QoS::AtMostOnce;
+    let copies = sent.filter(is_copied);
     let copies = copies.map_or(1, |sent| sent.times);
     if delivery.dup {
         // [MQTT-4.4.0-1]

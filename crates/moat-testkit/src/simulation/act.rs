@@ -119,6 +119,8 @@ impl World {
             // Another connection may be faster than the DISCONNECT on the last one, which then counts for nothing.
             return;
         }
+        // A clean start without an answer leaves open which session there is, so it is asked for until it is answered.
+        let is_clean_start = is_clean_start || self.clients[client].is_clean_start;
         let slot = self.open(client);
         let connect_by = self.now.plus_millis(CONNECT_MILLIS);
         self.doubt_will(client);
@@ -163,6 +165,11 @@ impl World {
                 qos: plan.qos,
                 is_delayed: false,
             });
+            if self.clients[client].expiry_now == 0 {
+                self.clients[client]
+                    .volatile_wills
+                    .push((message, slot, None));
+            }
             let is_delayed = plan.delay_secs > 0;
             self.clients[client].delayed_will = is_delayed.then_some((message, plan.delay_secs));
             connect.will = Some(Will {
@@ -181,14 +188,14 @@ impl World {
 
     /// A will with a delay may or may not come once its client is back, unless it must have come by now.
     fn doubt_will(&mut self, client: usize) {
-        let Some((will, delay_secs)) = self.clients[client].delayed_will else {
+        let before = self.clients[client].delayed_will.take();
+        self.clients[client].doubtful_will = before;
+        let Some((will, delay_secs)) = before else {
             return;
         };
         if self.ledger.will(client, delay_secs, self.now) != WillDue::Due {
             self.history.record(Event::WillDoubtful { will });
         }
-        self.clients[client].doubtful_will = Some((will, delay_secs));
-        self.clients[client].delayed_will = None;
     }
 
     /// The broker is about to handle a CONNECT: notes whether that comes in time for the will before.
@@ -202,6 +209,30 @@ impl World {
         let due = self.ledger.will(client, delay_secs, self.now);
         if self.clients[client].wire == Some(slot) && due == WillDue::NotYet && !is_clean_start {
             self.clients[client].spared_will = Some(will);
+        }
+    }
+
+    /// The broker has ended a connection, which the client may hear of much later. Its will is due from now on.
+    pub(super) fn ended(&mut self, client: usize, slot: u32) {
+        let (now, of) = (self.now, &mut self.clients[client]);
+        if of.wire == Some(slot) {
+            self.history.record(Event::Cut { client: of.number });
+        }
+        for (_, wire, ended) in &mut of.volatile_wills {
+            if *wire == slot {
+                ended.get_or_insert(now);
+            }
+        }
+    }
+
+    /// The broker dies: wills of sessions that are in no store may be lost with it.
+    pub(super) fn doubt_volatile_wills(&mut self) {
+        for client in &mut self.clients {
+            for (will, _, ended) in std::mem::take(&mut client.volatile_wills) {
+                if ended.is_none_or(|ended| !self.storage.has_settled(ended)) {
+                    self.history.record(Event::WillDoubtful { will });
+                }
+            }
         }
     }
 
@@ -219,7 +250,8 @@ impl World {
     fn left(&mut self, client: usize) {
         let of = &mut self.clients[client];
         of.wire = None;
-        of.is_connected = false;
+        // Without a CONNACK, the broker may have its old session still.
+        let was_connected = std::mem::take(&mut of.is_connected);
         of.connect_by = moat_core::Time::NEVER;
         of.ping_at = moat_core::Time::NEVER;
         of.buffer.clear();
@@ -228,7 +260,9 @@ impl World {
         of.unsubscribing = None;
         of.spared_will = None;
         if of.expiry_now == 0 {
-            of.held.clear();
+            if was_connected {
+                of.held.clear();
+            }
             self.history
                 .record(Event::SessionEnded { client: of.number });
         }

@@ -435,9 +435,11 @@ impl World {
             return;
         };
         wire.is_over = true;
+        let client = wire.client;
         wire.down.send(now, bytes, delay);
         let end = wire.down.end(now, 0);
         self.at(end, Event::ToClient { slot });
+        self.ended(client, slot);
     }
 
     // --- the rest of a turn ---

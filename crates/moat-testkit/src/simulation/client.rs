@@ -58,6 +58,7 @@ pub(super) struct Client {
     /// The last connection on which it said DISCONNECT.
     pub(super) left_wire: Option<u32>,
     pub(super) is_connected: bool,
+    /// Whether it has asked to begin anew, and had no answer.
     pub(super) is_clean_start: bool,
     pub(super) connect_by: Time,
     /// The event by which it was told that it is connected, and how many loads there were by then.
@@ -86,6 +87,8 @@ pub(super) struct Client {
     pub(super) left_at: usize,
     /// A will with a delay that may be due.
     pub(super) delayed_will: Option<(MessageId, u32)>,
+    /// Wills of sessions that end with their connections, with those, and when the broker heard of the end.
+    pub(super) volatile_wills: Vec<(MessageId, u32, Option<Time>)>,
     /// The same, of a connection before.
     pub(super) doubtful_will: Option<(MessageId, u32)>,
     /// The will that is withdrawn if the broker finds the session.
@@ -151,6 +154,7 @@ impl Client {
             filters: BTreeMap::new(),
             left_at: 0,
             delayed_will: None,
+            volatile_wills: Vec::new(),
             doubtful_will: None,
             spared_will: None,
             last_packet_id: 0,

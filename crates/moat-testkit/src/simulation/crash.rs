@@ -112,6 +112,7 @@ impl World {
         self.lanes.clear();
         self.greeting.clear();
         self.history.record(history::Event::Crashed);
+        self.doubt_volatile_wills();
         let alive_at = self.alive_at();
         self.ledger.crashed(alive_at, self.now, &self.storage);
         self.storage.crash(0);

@@ -141,6 +141,11 @@ impl World {
         }
         let of = &mut self.clients[client];
         of.is_connected = true;
+        let was_clean_start = std::mem::take(&mut of.is_clean_start);
+        if was_clean_start && present {
+            self.complain(format!("client {number} has begun anew and has a session"));
+        }
+        let of = &mut self.clients[client];
         of.connect_by = Time::NEVER;
         of.connected = (self.history.events().len(), self.coverage.loads);
         of.connected_life = self.life;

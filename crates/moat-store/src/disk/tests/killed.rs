@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::*;
 
 const FOLDER: &str = "MOAT_STORE_TEST_FOLDER";
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 3;
 /// Commits whose records are still wanted.
 const WANTED: u64 = 200;
 const KEYS: u64 = 50;

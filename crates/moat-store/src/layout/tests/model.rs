@@ -32,8 +32,8 @@ enum Step {
     Unsubscribe(u64, String),
     Inbound(u64, PacketId),
     InboundDone(u64, PacketId),
-    Will(u64, Arc<Will>),
-    WillDone(u64),
+    Will(u64, u32, Arc<Will>),
+    WillDone(u64, u32),
     Group(u64, String),
     EndGroup(u64),
     Retain(Arc<Message>),
@@ -65,8 +65,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (session(), strategies::topic()).prop_map(|(queue, filter)| Step::Unsubscribe(queue, filter)),
         2 => (session(), strategies::packet_id()).prop_map(|(queue, id)| Step::Inbound(queue, id)),
         1 => (session(), strategies::packet_id()).prop_map(|(queue, id)| Step::InboundDone(queue, id)),
-        2 => (session(), strategies::will()).prop_map(|(queue, will)| Step::Will(queue, will)),
-        1 => session().prop_map(Step::WillDone),
+        2 => (session(), 0..3_u32, strategies::will()).prop_map(|(queue, number, will)| Step::Will(queue, number, will)),
+        1 => (session(), 0..3_u32).prop_map(|(queue, number)| Step::WillDone(queue, number)),
         3 => (group(), strategies::topic()).prop_map(|(queue, filter)| Step::Group(queue, filter)),
         1 => group().prop_map(Step::EndGroup),
         3 => strategies::message().prop_map(Step::Retain),
@@ -80,7 +80,7 @@ struct Model {
     subscriptions: BTreeMap<(u64, String), (SubscriptionOptions, Option<NonZeroU32>)>,
     progress: BTreeMap<u64, Progress>,
     inbound: BTreeSet<(u64, PacketId)>,
-    wills: BTreeMap<u64, Arc<Will>>,
+    wills: BTreeMap<(u64, u32), Arc<Will>>,
     groups: BTreeMap<u64, String>,
     retained: BTreeMap<String, Arc<Message>>,
     /// Entries that wait, with their message.
@@ -181,7 +181,7 @@ impl Model {
                 self.sessions.remove(&queue);
                 self.subscriptions.retain(|(of, _), _| *of != queue);
                 self.inbound.retain(|(of, _)| *of != queue);
-                self.wills.remove(&queue);
+                self.wills.retain(|(of, _), _| *of != queue);
                 self.end(queue);
                 Write::DeleteSession(QueueId(queue))
             }
@@ -207,13 +207,13 @@ impl Model {
                 self.inbound.remove(&(queue, id));
                 Write::DeleteInbound(QueueId(queue), id)
             }
-            Step::Will(queue, will) => {
-                self.wills.insert(queue, Arc::clone(&will));
-                Write::PutWill(QueueId(queue), 1, will)
+            Step::Will(queue, number, will) => {
+                self.wills.insert((queue, number), Arc::clone(&will));
+                Write::PutWill(QueueId(queue), number, will)
             }
-            Step::WillDone(queue) => {
-                self.wills.remove(&queue);
-                Write::DeleteWill(QueueId(queue), 1)
+            Step::WillDone(queue, number) => {
+                self.wills.remove(&(queue, number));
+                Write::DeleteWill(QueueId(queue), number)
             }
             Step::Group(queue, filter) => {
                 self.groups.insert(queue, filter.clone());
@@ -269,9 +269,11 @@ impl Model {
                 .map(|(_, id)| *id)
                 .collect();
             assert_eq!(session.inbound, inbound);
-            let will = self.wills.get(&queue).map(|will| show_will(will));
-            let restored = session.wills.iter().map(|(_, will)| show_will(will));
-            assert_eq!(restored.collect::<Vec<_>>(), Vec::from_iter(will));
+            let wills = self.wills.iter().filter(|((of, _), _)| *of == queue);
+            let wills = wills.map(|((_, number), will)| (*number, show_will(will)));
+            let restored = session.wills.iter();
+            let restored = restored.map(|(number, will)| (*number, show_will(will)));
+            assert_eq!(restored.collect::<Vec<_>>(), wills.collect::<Vec<_>>());
             self.expects_queue(store, queue, &session.progress, &session.entries);
         }
         for group in &restored.groups {
@@ -345,7 +347,7 @@ proptest! {
                 // Values of a session that was not there were removed.
                 model.subscriptions.retain(|(of, _), _| model.sessions.contains_key(of));
                 model.inbound.retain(|(of, _)| model.sessions.contains_key(of));
-                model.wills.retain(|of, _| model.sessions.contains_key(of));
+                model.wills.retain(|(of, _), _| model.sessions.contains_key(of));
                 model.expects(&store, &loaded.restored);
             }
         }
