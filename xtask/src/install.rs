@@ -13,6 +13,7 @@ pub(crate) const FOR_TESTS: &[Program] = &[
     ("mosquitto_sub", "mosquitto-clients"),
     ("mosquitto", "mosquitto"),
     ("openssl", "openssl"),
+    ("strace", "strace"),
 ];
 
 /// Where Debian puts programs that are not on everybody's path.

@@ -107,6 +107,14 @@ impl Client {
         self.outbound.is_empty() && (self.is_subscribed || self.filters.is_empty())
     }
 
+    /// What is still to come, for people.
+    pub(crate) fn standing(&self) -> String {
+        format!(
+            "client {}, connected: {}, subscribed: {}, under way: {:?}",
+            self.number, self.is_connected, self.is_subscribed, self.outbound
+        )
+    }
+
     /// Begins a connection.
     pub(crate) fn connect(&mut self, history: &mut History, out: &mut Vec<u8>) {
         self.is_lazy = false;

@@ -287,12 +287,16 @@ impl Fleet {
             clients.all(|client| client.is_connected && client.is_settled())
                 && fleet.heard.elapsed() > QUIET
         });
-        let open: Vec<_> = self
-            .clients
-            .iter()
-            .filter(|client| !(client.is_connected && client.is_settled()))
+        let open = self.clients.iter().zip(&self.tapes);
+        let open: Vec<_> = open
+            .filter(|(client, _)| !(client.is_connected && client.is_settled()))
+            .map(|(client, tape)| format!("{}\n{tape}", client.standing()))
             .collect();
-        assert!(is_settled, "not settled within {PATIENCE:?}: {open:#?}");
+        assert!(
+            is_settled,
+            "not settled within {PATIENCE:?}:\n{}",
+            open.join("\n")
+        );
     }
 
     /// Publishes nothing new, settles, reads the retained messages and checks everything.
@@ -342,6 +346,8 @@ impl Fleet {
         while Instant::now() < until {
             while let Some(packet) = next_packet(&mut input) {
                 match decode(&packet, Version::V5) {
+                    // Without the flag, it is being published just now.
+                    Packet::Publish(publish) if !publish.retain => {}
                     Packet::Publish(publish) => {
                         found.insert(Arc::from(publish.topic), message_of(publish.payload));
                     }

@@ -130,7 +130,6 @@ fn without_a_crash_nothing_is_found() {
 }
 
 #[test]
-#[ignore = "until the durable store is in"]
 fn nothing_acknowledged_is_lost_however_often_the_broker_is_killed() {
     let seed = seed();
     let rounds = number("MOAT_CRASH_ROUNDS").unwrap_or(ROUNDS);
