@@ -248,8 +248,7 @@ impl World {
     fn left(&mut self, client: usize) {
         let of = &mut self.clients[client];
         of.wire = None;
-        // Without a CONNACK, the broker may have its old session still.
-        let was_connected = std::mem::take(&mut of.is_connected);
+        of.is_connected = false;
         of.connect_by = moat_core::Time::NEVER;
         of.ping_at = moat_core::Time::NEVER;
         of.buffer.clear();
@@ -258,9 +257,7 @@ impl World {
         of.unsubscribing = None;
         of.spared_will = None;
         if of.expiry_now == 0 {
-            if was_connected {
-                of.held.clear();
-            }
+            // What it holds stays until the broker says that the session is gone: a crash may have brought it back.
             self.history.record(Event::SessionEnded { client: of.number });
         }
     }
