@@ -59,8 +59,14 @@ impl World {
                 return;
             }
         }
-        let busy: Vec<_> = self.clients.iter().filter(|client| client.is_busy()).collect();
-        let text = format!("not drained, {what}: storage idle: {}, {busy:?}", self.storage.is_idle());
+        let busy = self.clients.iter().filter(|client| client.is_busy());
+        let told = busy.map(|client| {
+            let connection = client.wire.map(|slot| self.told_connection(slot));
+            format!("{connection:?} {client:?}")
+        });
+        let told: Vec<_> = told.collect();
+        let (idle, queued) = (self.storage.is_idle(), self.queued());
+        let text = format!("not drained, {what}: storage idle: {idle}, queued: {queued}, {told:?}");
         self.complain(text);
     }
 
