@@ -12,6 +12,7 @@ mod generate;
 mod install;
 mod model;
 mod siege;
+mod simulate;
 mod test;
 mod tests_run;
 mod tidy;
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
   hostile       attack a release build in every way there is: round trips of an honest client, memory, ceiling;
                 `hostile NAME` for the attacks with that in their name
   fume          broken sessions against a release build: --minutes N, --seed S, --first BATCH, --batches N
+  simulate      the whole broker on a virtual clock, with crashes: --seeds N, --from S; --seed S runs one and tells what happens
   gen --check   fail if a generated file is not what `gen` would write, or a statement of MQTT has no test
   tidy          check the rules of the house that no other tool knows
   foreign [CLIENT...]
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         ["gen", "--check"] => generate::check(&root),
         ["tidy"] => tidy::run(&root),
         ["hostile", attack @ ..] => siege::run(&root, "hostile", attack),
+        ["simulate", options @ ..] => simulate::run(&root, options),
         ["fume", options @ ..] => siege::run(&root, "fume", options),
         ["foreign", clients @ ..] => foreign::run_alone(&root, clients),
         ["model"] => model::run(&root, model::CASES),

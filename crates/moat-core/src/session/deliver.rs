@@ -154,6 +154,7 @@ impl Session {
             .filter(|message| qos.min(message.qos) != QoS::AtMostOnce);
         let count = acknowledged.count() as u64;
         let outbound = self.outbound.get_or_insert_default();
+        outbound.keep_sent_ahead();
         let first = outbound.first_queued();
         let mut durable = self.durable.as_deref_mut().filter(|_| count > 0);
         let mut ordinal = durable

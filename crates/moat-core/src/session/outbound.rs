@@ -135,6 +135,15 @@ impl Outbound {
         self.retained.front().or_else(|| self.queue.front())
     }
 
+    /// Puts messages that may have been sent before the broker started ahead of what is put before the others: they keep the identifiers
+    /// under which the client may have them.
+    pub fn keep_sent_ahead(&mut self) {
+        while self.queue.front().is_some_and(|parcel| parcel.dup) {
+            let parcel = self.take_at(0);
+            self.retained.extend(parcel);
+        }
+    }
+
     /// The place of the oldest live message that waits.
     #[must_use]
     pub fn first_queued(&self) -> Option<Place> {

@@ -103,6 +103,8 @@ impl Shard {
             reasons,
             retained,
         };
+        // A packet that took several turns may have been confirmed in part meanwhile: nobody would come for those tickets.
+        tickets.retain(|ticket| self.interest.is_pending(*ticket));
         match tickets.pop() {
             None => self.complete_subscribe(at, grant, now, fx),
             Some(ticket) => self.wait_for_peers(at, ticket, tickets, grant),

@@ -11,8 +11,8 @@ use crate::history::{Event, MessageId, Retain};
 
 use super::client::{OUT_MAX, Out, qos};
 use super::ledger::WillDue;
-use super::world::Event as Happening;
 use super::world::World;
+use super::world::Event as Happening;
 
 /// Milliseconds that a client waits for its CONNACK.
 const CONNECT_MILLIS: u64 = 8000;
@@ -166,9 +166,7 @@ impl World {
                 is_delayed: false,
             });
             if self.clients[client].expiry_now == 0 {
-                self.clients[client]
-                    .volatile_wills
-                    .push((message, slot, None));
+                self.clients[client].volatile_wills.push((message, slot, None));
             }
             let is_delayed = plan.delay_secs > 0;
             self.clients[client].delayed_will = is_delayed.then_some((message, plan.delay_secs));
@@ -250,8 +248,7 @@ impl World {
     fn left(&mut self, client: usize) {
         let of = &mut self.clients[client];
         of.wire = None;
-        // Without a CONNACK, the broker may have its old session still.
-        let was_connected = std::mem::take(&mut of.is_connected);
+        of.is_connected = false;
         of.connect_by = moat_core::Time::NEVER;
         of.ping_at = moat_core::Time::NEVER;
         of.buffer.clear();
@@ -260,20 +257,14 @@ impl World {
         of.unsubscribing = None;
         of.spared_will = None;
         if of.expiry_now == 0 {
-            if was_connected {
-                of.held.clear();
-            }
-            self.history
-                .record(Event::SessionEnded { client: of.number });
+            // What it holds stays until the broker says that the session is gone: a crash may have brought it back.
+            self.history.record(Event::SessionEnded { client: of.number });
         }
     }
 
     /// The client takes its connection for gone; what it has sent still arrives, and the broker does not know.
     fn abandon(&mut self, client: usize) {
-        if let Some(wire) = self.clients[client]
-            .wire
-            .and_then(|slot| self.wires.get_mut(&slot))
-        {
+        if let Some(wire) = self.clients[client].wire.and_then(|slot| self.wires.get_mut(&slot)) {
             wire.down.is_void = true;
         }
         self.lost(client);
@@ -379,11 +370,7 @@ impl World {
             Retain::Clear => Vec::new(),
             _ => payload(message, filler),
         };
-        let packet_id = if qos == QoS::AtMostOnce {
-            0
-        } else {
-            of.next_packet_id()
-        };
+        let packet_id = if qos == QoS::AtMostOnce { 0 } else { of.next_packet_id() };
         let out = Out {
             packet_id,
             message,

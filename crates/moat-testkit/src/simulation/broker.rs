@@ -455,6 +455,7 @@ impl World {
                     self.lanes[at].peers_moved = true;
                     for message in messages {
                         self.step()?;
+                        self.note(|| format!("shard {at} from {}: {message:?}", from.number()));
                         let lane = &mut self.lanes[at];
                         lane.shard.peer(from, message, now, &mut lane.fx);
                     }
@@ -552,6 +553,34 @@ impl World {
         lane.shard.flushed(session, now, &mut lane.fx);
         self.settle(at);
         Ok(())
+    }
+
+    /// What the broker has of a connection, for people.
+    pub(super) fn told_connection(&self, slot: u32) -> String {
+        let Some(lane) = self.wires.get(&slot).and_then(|wire| wire.lane) else {
+            return "not arrived".to_owned();
+        };
+        let of = &self.lanes[lane];
+        let Some(conn) = of.conns.get(&slot) else {
+            return format!("shard {lane} does not have it");
+        };
+        let is_paused = match conn.paused {
+            None => "no",
+            Some(Paused::Until(_)) => "for a while",
+            Some(Paused::Peers) => "until others have moved",
+        };
+        let (read, stuck) = (conn.input.len(), of.is_stuck);
+        let under_way = self.wires.get(&slot).map_or(0, |wire| wire.down.len());
+        let unsent = match conn.stage {
+            Stage::Attached(at) => {
+                let link = of.shard.session(at).and_then(|session| session.link.as_ref());
+                link.map_or(0, |link| link.out.len())
+            }
+            Stage::Arriving(_) | Stage::Closing => 0,
+        };
+        format!(
+            "shard {lane}, paused: {is_paused}, {read} bytes read, {unsent} unsent, {under_way} under way, shard stuck: {stuck}"
+        )
     }
 
     /// A client has read: there is room for more.

@@ -59,15 +59,14 @@ impl World {
                 return;
             }
         }
-        let busy: Vec<_> = self
-            .clients
-            .iter()
-            .filter(|client| client.is_busy())
-            .collect();
-        let text = format!(
-            "not drained, {what}: storage idle: {}, {busy:?}",
-            self.storage.is_idle()
-        );
+        let busy = self.clients.iter().filter(|client| client.is_busy());
+        let told = busy.map(|client| {
+            let connection = client.wire.map(|slot| self.told_connection(slot));
+            format!("{connection:?} {client:?}")
+        });
+        let told: Vec<_> = told.collect();
+        let (idle, queued) = (self.storage.is_idle(), self.queued());
+        let text = format!("not drained, {what}: storage idle: {idle}, queued: {queued}, {told:?}");
         self.complain(text);
     }
 
@@ -125,9 +124,7 @@ impl World {
         for at in 0..self.lanes.len() {
             let census = self.lanes[at].shard.census();
             if census.queued_messages > 0 || census.queued_bytes > 0 {
-                self.complain(format!(
-                    "everything is drained, and shard {at} has {census:?}"
-                ));
+                self.complain(format!("everything is drained, and shard {at} has {census:?}"));
             }
         }
     }
@@ -156,9 +153,7 @@ impl World {
             let is_empty = sizes == Default::default()
                 && (census.queued_messages, census.queued_bytes) == (0, 0);
             if !is_empty {
-                self.complain(format!(
-                    "all sessions are over, and shard {at} has {sizes:?}, {census:?}"
-                ));
+                self.complain(format!("all sessions are over, and shard {at} has {sizes:?}, {census:?}"));
             }
         }
     }
