@@ -255,7 +255,7 @@ impl World {
     }
 
     /// A connection is at the home of its session.
-    fn arrive(&mut self, at: usize, mut conn: Box<Conn>) -> Step {
+    fn arrive(&mut self, at: usize, mut conn: Conn) -> Step {
         let slot = conn.slot;
         let now = self.now;
         let Stage::Arriving(opening) = std::mem::replace(&mut conn.stage, Stage::Closing) else {
@@ -284,7 +284,7 @@ impl World {
             Ok(session) => {
                 self.ledger.online(client, slot, expiry_secs);
                 conn.stage = Stage::Attached(session);
-                self.lanes[at].conns.insert(slot, *conn);
+                self.lanes[at].conns.insert(slot, conn);
                 self.settle(at);
                 self.list(at, slot);
             }
@@ -460,7 +460,7 @@ impl World {
                         lane.shard.peer(from, message, now, &mut lane.fx);
                     }
                 }
-                Envelope::Connection(conn) => self.arrive(at, conn)?,
+                Envelope::Connection(conn) => self.arrive(at, *conn)?,
                 Envelope::Committed(ticket) => {
                     self.step()?;
                     let lane = &mut self.lanes[at];
@@ -573,7 +573,10 @@ impl World {
         let under_way = self.wires.get(&slot).map_or(0, |wire| wire.down.len());
         let unsent = match conn.stage {
             Stage::Attached(at) => {
-                let link = of.shard.session(at).and_then(|session| session.link.as_ref());
+                let link = of
+                    .shard
+                    .session(at)
+                    .and_then(|session| session.link.as_ref());
                 link.map_or(0, |link| link.out.len())
             }
             Stage::Arriving(_) | Stage::Closing => 0,
