@@ -44,7 +44,6 @@ struct Recording {
 }
 
 #[test]
-#[ignore = "until a publisher that comes back after a restart is always served"]
 fn nothing_acknowledged_is_lost_when_the_power_goes() {
     let seed = seed();
     let settings = Settings::default();
@@ -59,7 +58,6 @@ fn nothing_acknowledged_is_lost_when_the_power_goes() {
 
 /// The rig finds a broker that does not sync: with this durability it is not promised.
 #[test]
-#[ignore = "until a publisher that comes back after a restart is always served"]
 fn without_syncs_the_power_cut_loses_acknowledged_messages() {
     let seed = seed();
     let settings = Settings {
