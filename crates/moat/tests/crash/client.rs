@@ -64,6 +64,8 @@ pub(crate) struct Client {
     pub(crate) filters: Vec<(Arc<str>, QoS)>,
     pub(crate) last: Option<Last>,
     pub(crate) payload_bytes: usize,
+    /// Whether the broker may refuse its messages for want of room.
+    pub(crate) may_be_refused: bool,
     /// Whether it leaves what it gets unanswered, on this connection.
     pub(crate) is_lazy: bool,
     /// CONNACK came, and DISCONNECT was not sent.
@@ -91,6 +93,7 @@ impl Client {
             filters: Vec::new(),
             last: None,
             payload_bytes: PAYLOAD_BYTES,
+            may_be_refused: false,
             is_lazy: false,
             is_connected: false,
             is_leaving: false,
@@ -195,7 +198,7 @@ impl Client {
         true
     }
 
-    /// Takes a packet and answers it. Returns whether it was an acknowledgement of a message.
+    /// Takes a packet and answers it. Returns whether it was an acknowledgement of a message, and no refusal.
     pub(crate) fn handle(
         &mut self,
         packet: &Packet<'_>,
@@ -213,16 +216,19 @@ impl Client {
                 self.held.remove(&ack.packet_id.value());
                 put(&Packet::PubComp(Ack::new(ack.packet_id)), self.version, out);
             }
-            Packet::PubAck(ack) => self.acknowledged(ack, Acknowledgement::PubAck, history, out),
-            Packet::PubRec(ack) => self.acknowledged(ack, Acknowledgement::PubRec, history, out),
-            Packet::PubComp(ack) => self.acknowledged(ack, Acknowledgement::PubComp, history, out),
+            Packet::PubAck(ack) => {
+                return self.acknowledged(ack, Acknowledgement::PubAck, history, out);
+            }
+            Packet::PubRec(ack) => {
+                return self.acknowledged(ack, Acknowledgement::PubRec, history, out);
+            }
+            Packet::PubComp(ack) => {
+                return self.acknowledged(ack, Acknowledgement::PubComp, history, out);
+            }
             Packet::PingResp => {}
             other => panic!("client {} got {other:?}", self.number),
         }
-        matches!(
-            packet,
-            Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)
-        )
+        false
     }
 
     fn connected(&mut self, session_present: bool, history: &mut History, out: &mut Vec<u8>) {
@@ -310,10 +316,15 @@ impl Client {
         by: Acknowledgement,
         history: &mut History,
         out: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         // The PUBCOMP before was lost on the way: not an error after a cut (MQTT 5 section 3.7.2.1).
         let is_known_done =
             by == Acknowledgement::PubComp && ack.reason == ReasonCode::PacketIdentifierNotFound;
+        if ack.reason == ReasonCode::QuotaExceeded && self.may_be_refused {
+            let id = ack.packet_id.value();
+            self.outbound.retain(|outbound| outbound.id != id);
+            return false;
+        }
         assert!(
             is_known_done || !ack.reason.is_error(),
             "client {}: {by:?} {ack:?}",
@@ -339,6 +350,7 @@ impl Client {
         } else {
             self.outbound.remove(place);
         }
+        true
     }
 
     fn send(&self, outbound: &Outbound, dup: bool, history: &mut History, out: &mut Vec<u8>) {

@@ -64,6 +64,7 @@ fn clients() -> Vec<Client> {
             clears: false,
         });
         client.payload_bytes = PAYLOAD_BYTES;
+        client.may_be_refused = true;
         client
     };
     let mut reader = Client::new(1000);
