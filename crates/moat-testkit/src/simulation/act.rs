@@ -257,7 +257,9 @@ impl World {
         of.unsubscribing = None;
         of.spared_will = None;
         if of.expiry_now == 0 {
-            // What it holds stays until the broker says that the session is gone: a crash may have brought it back.
+            // What was begun in it is over with it: a session that the broker may have next time is another one.
+            of.held.clear();
+            of.out.retain(|out| out.qos == QoS::AtLeastOnce);
             self.history.record(Event::SessionEnded { client: of.number });
         }
     }
@@ -312,6 +314,8 @@ impl World {
             let secs = *self.dice.pick(&[0, 1, 5, 100_000]);
             disconnect.session_expiry_secs = Some(secs);
             self.clients[client].expiry_now = secs;
+            // A crash may bring the session back, which the client no longer knows.
+            self.clients[client].is_clean_start = secs == 0;
             if let Some(wire) = self.wires.get_mut(&slot) {
                 wire.last_expiry = Some(secs);
             }
