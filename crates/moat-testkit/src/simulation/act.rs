@@ -168,6 +168,7 @@ impl World {
             if self.clients[client].expiry_now == 0 {
                 self.clients[client].volatile_wills.push((message, slot, None));
             }
+            self.clients[client].wills.push(message);
             let is_delayed = plan.delay_secs > 0;
             self.clients[client].delayed_will = is_delayed.then_some((message, plan.delay_secs));
             connect.will = Some(Will {
@@ -226,6 +227,11 @@ impl World {
     /// The broker dies: wills of sessions that are in no store may be lost with it.
     pub(super) fn doubt_volatile_wills(&mut self) {
         for client in &mut self.clients {
+            if !super::WILLS_ARE_APART && client.wills.len() > 1 {
+                for will in client.wills.iter().rev().take(3) {
+                    self.history.record(Event::WillDoubtful { will: *will });
+                }
+            }
             for (will, _, ended) in std::mem::take(&mut client.volatile_wills) {
                 if ended.is_none_or(|ended| !self.storage.has_settled(ended)) {
                     self.history.record(Event::WillDoubtful { will });
