@@ -39,7 +39,9 @@ fn options(arguments: &[String]) -> Result<Options, String> {
     };
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        let value = words.next().ok_or_else(|| format!("{word}: a value is missing"))?;
+        let value = words
+            .next()
+            .ok_or_else(|| format!("{word}: a value is missing"))?;
         let number = || {
             let parsed = value.parse::<u64>();
             parsed.map_err(|_| format!("{word} {value}: write a number, as in {word} 1000"))
@@ -99,7 +101,10 @@ fn simulate(options: &Options) -> ExitCode {
         println!("never reached: {}", missing.join(", "));
     }
     let seeds = coverage.seeds as f64;
-    println!("{seeds} seeds clean in {secs:.1} s, {:.0} per second", seeds / secs);
+    println!(
+        "{seeds} seeds clean in {secs:.1} s, {:.0} per second",
+        seeds / secs
+    );
     ExitCode::SUCCESS
 }
 

@@ -11,8 +11,8 @@ use crate::history::{Event, MessageId, Retain};
 
 use super::client::{OUT_MAX, Out, qos};
 use super::ledger::WillDue;
-use super::world::World;
 use super::world::Event as Happening;
+use super::world::World;
 
 /// Milliseconds that a client waits for its CONNACK.
 const CONNECT_MILLIS: u64 = 8000;
@@ -166,7 +166,9 @@ impl World {
                 is_delayed: false,
             });
             if self.clients[client].expiry_now == 0 {
-                self.clients[client].volatile_wills.push((message, slot, None));
+                self.clients[client]
+                    .volatile_wills
+                    .push((message, slot, None));
             }
             self.clients[client].wills.push(message);
             let is_delayed = plan.delay_secs > 0;
@@ -266,13 +268,17 @@ impl World {
             // What was begun in it is over with it: a session that the broker may have next time is another one.
             of.held.clear();
             of.out.retain(|out| out.qos == QoS::AtLeastOnce);
-            self.history.record(Event::SessionEnded { client: of.number });
+            self.history
+                .record(Event::SessionEnded { client: of.number });
         }
     }
 
     /// The client takes its connection for gone; what it has sent still arrives, and the broker does not know.
     fn abandon(&mut self, client: usize) {
-        if let Some(wire) = self.clients[client].wire.and_then(|slot| self.wires.get_mut(&slot)) {
+        if let Some(wire) = self.clients[client]
+            .wire
+            .and_then(|slot| self.wires.get_mut(&slot))
+        {
             wire.down.is_void = true;
         }
         self.lost(client);
@@ -380,7 +386,11 @@ impl World {
             Retain::Clear => Vec::new(),
             _ => payload(message, filler),
         };
-        let packet_id = if qos == QoS::AtMostOnce { 0 } else { of.next_packet_id() };
+        let packet_id = if qos == QoS::AtMostOnce {
+            0
+        } else {
+            of.next_packet_id()
+        };
         let out = Out {
             packet_id,
             message,

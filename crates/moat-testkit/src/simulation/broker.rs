@@ -88,8 +88,7 @@ impl World {
         let policy = Arc::new(Snapshot::allow_all());
         let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
         let mut shards: Vec<Shard> = topology.shards().map(shard).collect();
-        let mut effects: Vec<Effects> =
-            shards.iter().map(|_| Effects::new(shards.len())).collect();
+        let mut effects: Vec<Effects> = shards.iter().map(|_| Effects::new(shards.len())).collect();
         self.storage.crash(self.shards);
         let restored = self.storage.disk.restored(self.alive_at);
         self.note(|| format!("start with {} shards on {restored:?}", topology.len()));
@@ -179,7 +178,13 @@ impl World {
             || !lane.fx.dirty.is_empty()
             || !lane.inbox.is_empty();
         let mut due = lane.shard.next_timeout().unwrap_or(Time::NEVER);
-        due = due.min(lane.timers.iter().map(|(due, _)| *due).min().unwrap_or(Time::NEVER));
+        due = due.min(
+            lane.timers
+                .iter()
+                .map(|(due, _)| *due)
+                .min()
+                .unwrap_or(Time::NEVER),
+        );
         if lane.is_stuck {
             due = due.min(self.now.plus_millis(STUCK_RETRY_MILLIS));
         }
@@ -229,7 +234,10 @@ impl World {
             panic!("a client of the simulation does not say CONNECT");
         };
         let opening = Opening::of_packet(&connect, |_| false, || "".into()).unwrap();
-        let home = self.topology.home(&opening.client_id, &opening.client_id).index();
+        let home = self
+            .topology
+            .home(&opening.client_id, &opening.client_id)
+            .index();
         let input = self.greeting.remove(&slot).unwrap_or_default();
         wire.lane = Some(home);
         let conn = Conn {
@@ -240,7 +248,9 @@ impl World {
             is_listed: false,
             paused: None,
         };
-        self.lanes[home].inbox.push_back(Envelope::Connection(Box::new(conn)));
+        self.lanes[home]
+            .inbox
+            .push_back(Envelope::Connection(Box::new(conn)));
         self.wake(home);
     }
 
@@ -317,9 +327,10 @@ impl World {
     fn serve(&mut self, at: usize, slot: u32) -> Step {
         self.step()?;
         let now = self.now;
-        let (Some(wire), Some(conn)) =
-            (self.wires.get_mut(&slot), self.lanes[at].conns.get_mut(&slot))
-        else {
+        let (Some(wire), Some(conn)) = (
+            self.wires.get_mut(&slot),
+            self.lanes[at].conns.get_mut(&slot),
+        ) else {
             return Ok(());
         };
         let Stage::Attached(session) = conn.stage else {
@@ -514,7 +525,11 @@ impl World {
         let Stage::Attached(session) = conn.stage else {
             return Ok(());
         };
-        let Some(link) = lane.shard.link(session).filter(|link| link.conn == id(slot)) else {
+        let Some(link) = lane
+            .shard
+            .link(session)
+            .filter(|link| link.conn == id(slot))
+        else {
             return Ok(());
         };
         let room = window.saturating_sub(wire.down.len());
@@ -558,7 +573,10 @@ impl World {
         let under_way = self.wires.get(&slot).map_or(0, |wire| wire.down.len());
         let unsent = match conn.stage {
             Stage::Attached(at) => {
-                let link = of.shard.session(at).and_then(|session| session.link.as_ref());
+                let link = of
+                    .shard
+                    .session(at)
+                    .and_then(|session| session.link.as_ref());
                 link.map_or(0, |link| link.out.len())
             }
             Stage::Arriving(_) | Stage::Closing => 0,
@@ -570,7 +588,10 @@ impl World {
 
     /// A client has read: there is room for more.
     pub(super) fn made_room(&mut self, slot: u32) {
-        let Some(Wire { lane: Some(lane), .. }) = self.wires.get(&slot) else {
+        let Some(Wire {
+            lane: Some(lane), ..
+        }) = self.wires.get(&slot)
+        else {
             return;
         };
         let lane = *lane;
@@ -616,7 +637,9 @@ impl World {
         }
         let messages = std::mem::take(&mut self.lanes[from].fx.peers[to].messages);
         let id = self.lanes[from].shard.id();
-        self.lanes[to].inbox.push_back(Envelope::Peers(id, messages));
+        self.lanes[to]
+            .inbox
+            .push_back(Envelope::Peers(id, messages));
         self.lanes[from].peers_moved = true;
         self.wake(to);
     }

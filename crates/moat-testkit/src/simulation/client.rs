@@ -132,7 +132,9 @@ impl Client {
             will,
             publishes_percent: *dice.pick(&[15, 50, 85]),
             slowness: *dice.pick(&[0, 5, 100, 1500]),
-            group: dice.chance(35).then(|| *dice.pick(&["$share/g/s/#", "$share/h/s/+"])),
+            group: dice
+                .chance(35)
+                .then(|| *dice.pick(&["$share/g/s/#", "$share/h/s/+"])),
             wire: None,
             left_wire: None,
             is_connected: false,
@@ -193,8 +195,14 @@ impl Client {
             self.last_packet_id = self.last_packet_id % 60 + 1;
             let id = self.last_packet_id;
             let is_used = self.out.iter().any(|out| out.packet_id == id)
-                || self.subscribing.as_ref().is_some_and(|(used, _)| *used == id)
-                || self.unsubscribing.as_ref().is_some_and(|(used, _)| *used == id);
+                || self
+                    .subscribing
+                    .as_ref()
+                    .is_some_and(|(used, _)| *used == id)
+                || self
+                    .unsubscribing
+                    .as_ref()
+                    .is_some_and(|(used, _)| *used == id);
             if !is_used {
                 return id;
             }

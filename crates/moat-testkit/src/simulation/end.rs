@@ -124,7 +124,9 @@ impl World {
         for at in 0..self.lanes.len() {
             let census = self.lanes[at].shard.census();
             if census.queued_messages > 0 || census.queued_bytes > 0 {
-                self.complain(format!("everything is drained, and shard {at} has {census:?}"));
+                self.complain(format!(
+                    "everything is drained, and shard {at} has {census:?}"
+                ));
             }
         }
     }
@@ -153,7 +155,9 @@ impl World {
             let is_empty = sizes == Default::default()
                 && (census.queued_messages, census.queued_bytes) == (0, 0);
             if !is_empty {
-                self.complain(format!("all sessions are over, and shard {at} has {sizes:?}, {census:?}"));
+                self.complain(format!(
+                    "all sessions are over, and shard {at} has {sizes:?}, {census:?}"
+                ));
             }
         }
     }

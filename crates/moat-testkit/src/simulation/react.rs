@@ -24,12 +24,16 @@ fn message_of(payload: &[u8]) -> Option<MessageId> {
 /// Whether a filter, that of a group included, matches a topic.
 pub(super) fn covers(filter: &str, topic: &str) -> bool {
     let limits = Limits::generous();
-    let (Ok(filter), Ok(topic)) =
-        (TopicFilter::new(filter, &limits), TopicName::new(topic, &limits))
-    else {
+    let (Ok(filter), Ok(topic)) = (
+        TopicFilter::new(filter, &limits),
+        TopicName::new(topic, &limits),
+    ) else {
         return false;
     };
-    filter.shared().map_or(filter, |shared| shared.filter).matches(topic)
+    filter
+        .shared()
+        .map_or(filter, |shared| shared.filter)
+        .matches(topic)
 }
 
 impl World {
@@ -115,7 +119,9 @@ impl World {
         }
         let expected = self.wires.get(&slot).and_then(|wire| wire.present);
         if expected.is_some_and(|expected| expected != present) {
-            self.complain(format!("client {number} connected, session present: {present}"));
+            self.complain(format!(
+                "client {number} connected, session present: {present}"
+            ));
         }
         self.ledger.told(client, slot);
         if present {
@@ -218,7 +224,10 @@ impl World {
     ) {
         let of = &self.clients[client];
         let sent_at = self.sent_at.get(&message).copied().unwrap_or(usize::MAX);
-        let is_wanted = of.filters.keys().any(|filter| covers(filter, publish.topic));
+        let is_wanted = of
+            .filters
+            .keys()
+            .any(|filter| covers(filter, publish.topic));
         let (left_at, number) = (of.left_at, of.number);
         let coverage = &mut self.coverage;
         coverage.deliveries += 1;
@@ -305,11 +314,15 @@ impl World {
         let number = of.number;
         for ((filter, _), reason) in filters.into_iter().zip(reasons) {
             if *reason > 2 {
-                self.complain(format!("client {number} may not subscribe to {filter}: {reason}"));
+                self.complain(format!(
+                    "client {number} may not subscribe to {filter}: {reason}"
+                ));
                 continue;
             }
             let granted = qos(u64::from(*reason));
-            self.clients[client].filters.insert(filter.clone(), Some(granted));
+            self.clients[client]
+                .filters
+                .insert(filter.clone(), Some(granted));
             if filter.starts_with("$share/") && !super::SHARED_IS_DURABLE {
                 continue;
             }
@@ -341,7 +354,8 @@ impl World {
             due = due.plus_millis(millis).max(of.stalled_until);
             due = of.acks.back().map_or(due, |(last, _)| due.max(*last));
         }
-        of.acks.push_back((due, super::act::encode(packet, version)));
+        of.acks
+            .push_back((due, super::act::encode(packet, version)));
         self.answer_by(client, due);
     }
 
@@ -369,7 +383,9 @@ impl World {
             }
             return self.lost(client);
         }
-        while let Some((_, bytes)) = self.clients[client].acks.pop_front_if(|(due, _)| *due <= now)
+        while let Some((_, bytes)) = self.clients[client]
+            .acks
+            .pop_front_if(|(due, _)| *due <= now)
         {
             self.write(slot, &bytes);
         }

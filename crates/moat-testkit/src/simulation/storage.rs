@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use moat_core::durable::{Batch, Load, Loaded, StoreState};
 use moat_core::Time;
+use moat_core::durable::{Batch, Load, Loaded, StoreState};
 
+use super::Planted;
 use super::broker::Envelope;
 use super::crash::Phase;
 use super::store::Disk;
 use super::world::{Event, Step, World};
-use super::Planted;
 
 /// Milliseconds until a commit that found no room is tried again.
 const FULL_RETRY_MILLIS: u64 = 100;
@@ -157,7 +157,9 @@ impl World {
         self.note(|| format!("committed {tickets:?}"));
         self.phase(Phase::AfterCommit)?;
         for (lane, ticket) in tickets {
-            self.lanes[lane].inbox.push_back(Envelope::Committed(ticket));
+            self.lanes[lane]
+                .inbox
+                .push_back(Envelope::Committed(ticket));
             self.phase(Phase::BetweenNotices)?;
         }
         self.wake_all();
