@@ -44,6 +44,9 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         // The same build serves both: only the filter differs.
         let nextest = "nextest run --workspace --no-fail-fast --status-level fail -E";
         steps.tests("tests", nextest_of(cargo(nextest), "not package(moat)"));
+        let mut durable = nextest_of(cargo(nextest), "package(moat-core)");
+        durable.env("MOAT_TEST_STORE", "1");
+        steps.tests("core with a store", durable);
         steps.tests("tests of the docs", cargo("test --quiet --workspace --doc"));
         steps.tests("end to end", nextest_of(cargo(nextest), "package(moat)"));
     } else {

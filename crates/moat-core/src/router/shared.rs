@@ -61,6 +61,8 @@ pub struct Member {
     pub credit: u16,
     /// Groups that its session's queue limits are divided among, a power of two.
     pub divisor: usize,
+    /// Whether it has a connection.
+    pub is_online: bool,
     /// Whether its session is durable, so that what waits in its groups has to be.
     pub is_durable: bool,
 }
@@ -138,6 +140,13 @@ impl Group {
     #[must_use]
     pub fn member(&self, at: usize) -> Option<&Member> {
         self.seats.get(at).map(|seat| &seat.member)
+    }
+
+    /// Whether the member at `at` has a message of `qos` without acknowledging it.
+    #[must_use]
+    pub fn grants_at_most_once(&self, at: usize, qos: QoS) -> bool {
+        let member = self.member(at);
+        member.is_none_or(|member| qos.min(member.qos) == QoS::AtMostOnce)
     }
 
     /// Chooses a member for a message of `qos`, each in turn; `may` is the policy's word on members
@@ -305,7 +314,7 @@ impl Group {
 
     fn join(&mut self, member: Member) {
         let seat = Seat {
-            online: true,
+            online: member.is_online,
             congested: false,
             member,
         };

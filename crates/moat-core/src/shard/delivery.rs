@@ -88,7 +88,9 @@ impl Delivery<'_> {
             let may = |member: &Member| may_receive(policy, limits, member, message.topic());
             let choice = match group.choose(message.qos, may) {
                 // A message that nobody will acknowledge is not worth going round for ever.
-                Choice::Member(_) if deals >= DEALS_MAX && message.qos == QoS::AtMostOnce => {
+                Choice::Member(member)
+                    if deals >= DEALS_MAX && group.grants_at_most_once(member, message.qos) =>
+                {
                     Choice::Nobody
                 }
                 choice => choice,

@@ -69,7 +69,7 @@ impl Shard {
             ));
         }
         let repeated = self.is_repeated(at, receipt)?;
-        if let Some(next) = self.held_back(at, &publish, receipt, fx) {
+        if let Some(next) = self.held_back(at, &publish, receipt, repeated, fx) {
             return Ok(next);
         }
         if let Some(pause) = self.over_rate(at, now, fx) {
@@ -216,12 +216,14 @@ impl Shard {
         Ok(())
     }
 
-    /// A publish that the store cannot take now: its client waits, or is refused where the store is full.
+    /// A publish that the store cannot take now: its client waits, or is refused where the store is full. One of QoS 2 that is `repeated`
+    /// has been taken, so it is not refused any more.
     fn held_back(
         &mut self,
         at: SessionIndex,
         publish: &Publish<'_>,
         receipt: Receipt,
+        repeated: bool,
         fx: &mut Effects,
     ) -> Option<Next> {
         let link = self.session(at).and_then(|session| session.link.as_deref());
@@ -229,7 +231,7 @@ impl Shard {
             return Some(Next::Pause(Pause::Peers));
         }
         let state = self.keeper.as_ref()?.state;
-        let is_stored = receipt.qos != QoS::AtMostOnce || publish.retain;
+        let is_stored = !repeated && (receipt.qos != QoS::AtMostOnce || publish.retain);
         if state == StoreState::Ready || !is_stored {
             return None;
         }

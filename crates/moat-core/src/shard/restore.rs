@@ -156,7 +156,6 @@ impl Shard {
         }
         self.arm(at);
         self.join_all(at, now, fx);
-        self.away(at, now, fx);
         // By the policy in force now: it may have changed meanwhile.
         self.re_judge(at, now, fx);
     }

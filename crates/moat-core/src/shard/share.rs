@@ -131,6 +131,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Option<u64> {
         let session = self.residents.sessions.get_mut(at.get())?;
+        let is_online = session.link.is_some();
         let window = session.link.as_ref().map_or(0, |link| link.receive_maximum);
         let is_durable = session.durable.is_some();
         let shares = session.shares.as_mut()?;
@@ -150,6 +151,7 @@ impl Shard {
             epoch: membership.epoch,
             credit,
             divisor,
+            is_online,
             is_durable,
         };
         let (owner, filter) = (membership.owner, Arc::clone(membership.filter()));

@@ -226,6 +226,11 @@ impl World {
     }
 
     pub(crate) fn with(shards: usize, limits: Limits, policy: Arc<Snapshot>) -> World {
+        World::in_memory(shards, limits, policy).with_store_if_asked()
+    }
+
+    /// A broker without a store, also where the tests run with one: it does not wait for anything.
+    pub(crate) fn in_memory(shards: usize, limits: Limits, policy: Arc<Snapshot>) -> World {
         let topology = Topology::new(shards);
         let shard = |id| Shard::new(id, topology.clone(), limits.clone(), Arc::clone(&policy));
         World {
@@ -244,7 +249,6 @@ impl World {
             inboxes: (0..shards).map(|_| VecDeque::new()).collect(),
             wires: Vec::new(),
         }
-        .with_store_if_asked()
     }
 
     // --- connecting ---

@@ -1,8 +1,11 @@
 //! What the broker says about itself, below `$SYS/`.
 
+use std::sync::Arc;
+
 use moat_codec::{QoS, ReasonCode};
 use moat_core::Limits;
 use moat_events::Event;
+use moat_policy::Snapshot;
 
 use crate::harness::*;
 
@@ -143,7 +146,7 @@ fn what_is_not_below_sys_is_not_said() {
 
 #[test]
 fn packets_payloads_and_sessions_are_counted() {
-    let mut world = World::new(limits());
+    let mut world = World::in_memory(1, limits(), Arc::new(Snapshot::allow_all()));
     let reader = world.lasting(V5, "reader");
     world.subscribe(reader, "t", 1);
     world.publish(reader, "t", "12345", 1);

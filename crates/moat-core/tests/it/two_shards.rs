@@ -13,6 +13,11 @@ fn shards(count: usize) -> World {
     World::with(count, limits(), Arc::new(Snapshot::allow_all()))
 }
 
+/// Shards of a broker whose acknowledgements wait for nothing.
+fn shards_in_memory(count: usize) -> World {
+    World::in_memory(count, limits(), Arc::new(Snapshot::allow_all()))
+}
+
 fn client_at(world: &mut World, shard: usize, prefix: &str) -> Client {
     let id = world.client_id_at(shard, prefix);
     let client = world.lasting(V5, &id);
@@ -42,7 +47,7 @@ fn a_message_crosses_from_shard_to_shard() {
 
 #[test]
 fn a_message_goes_only_where_somebody_wants_it() {
-    let mut world = shards(3);
+    let mut world = shards_in_memory(3);
     let writer = client_at(&mut world, 0, "writer");
     let reader = client_at(&mut world, 1, "reader");
     world.subscribe(reader, "a/+", 1);
@@ -312,7 +317,7 @@ fn messages_with_and_without_retain_of_one_publisher_keep_their_order() {
 
 #[test]
 fn after_the_owners_confirmation_messages_go_directly_again() {
-    let mut world = shards(3);
+    let mut world = shards_in_memory(3);
     let topic = world.topic_of(1, "t");
     let writer = client_at(&mut world, 0, "writer");
     let reader = client_at(&mut world, 2, "reader");
@@ -381,7 +386,7 @@ fn small_outbox(count: usize) -> World {
         peer_outbox_messages_max: 3,
         ..limits()
     };
-    World::with(count, limits, Arc::new(Snapshot::allow_all()))
+    World::in_memory(count, limits, Arc::new(Snapshot::allow_all()))
 }
 
 #[test]

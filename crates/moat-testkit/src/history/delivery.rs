@@ -85,7 +85,11 @@ impl Deliveries {
             (!is_in_order).then_some(Fault::OutOfOrder)
         } else {
             self.repeats += 1;
-            repeat_fault(delivery, sent, got)
+            repeat_fault(delivery, sent, got).filter(|fault| {
+                // A group may deal to a member what it has dealt to it and taken back: a delivery of its own.
+                *fault != Fault::RepeatWithoutDup
+                    || subscriptions.has_own(delivery.subscriber, &delivery.topic)
+            })
         };
         let got = self.got.entry(key).or_default();
         got.since += 1;

@@ -170,6 +170,7 @@ impl World {
                     .volatile_wills
                     .push((message, slot, None));
             }
+            self.clients[client].wills.push(message);
             let is_delayed = plan.delay_secs > 0;
             self.clients[client].delayed_will = is_delayed.then_some((message, plan.delay_secs));
             connect.will = Some(Will {
@@ -228,6 +229,11 @@ impl World {
     /// The broker dies: wills of sessions that are in no store may be lost with it.
     pub(super) fn doubt_volatile_wills(&mut self) {
         for client in &mut self.clients {
+            if !super::WILLS_ARE_APART && client.wills.len() > 1 {
+                for will in client.wills.iter().rev().take(3) {
+                    self.history.record(Event::WillDoubtful { will: *will });
+                }
+            }
             for (will, _, ended) in std::mem::take(&mut client.volatile_wills) {
                 if ended.is_none_or(|ended| !self.storage.has_settled(ended)) {
                     self.history.record(Event::WillDoubtful { will });
@@ -259,7 +265,9 @@ impl World {
         of.unsubscribing = None;
         of.spared_will = None;
         if of.expiry_now == 0 {
-            // What it holds stays until the broker says that the session is gone: a crash may have brought it back.
+            // What was begun in it is over with it: a session that the broker may have next time is another one.
+            of.held.clear();
+            of.out.retain(|out| out.qos == QoS::AtLeastOnce);
             self.history
                 .record(Event::SessionEnded { client: of.number });
         }
@@ -318,6 +326,8 @@ impl World {
             let secs = *self.dice.pick(&[0, 1, 5, 100_000]);
             disconnect.session_expiry_secs = Some(secs);
             self.clients[client].expiry_now = secs;
+            // A crash may bring the session back, which the client no longer knows.
+            self.clients[client].is_clean_start = secs == 0;
             if let Some(wire) = self.wires.get_mut(&slot) {
                 wire.last_expiry = Some(secs);
             }

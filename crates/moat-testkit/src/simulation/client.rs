@@ -89,6 +89,8 @@ pub(super) struct Client {
     pub(super) delayed_will: Option<(MessageId, u32)>,
     /// Wills of sessions that end with their connections, with those, and when the broker heard of the end.
     pub(super) volatile_wills: Vec<(MessageId, u32, Option<Time>)>,
+    /// All wills it has sent.
+    pub(super) wills: Vec<MessageId>,
     /// The same, of a connection before.
     pub(super) doubtful_will: Option<(MessageId, u32)>,
     /// The will that is withdrawn if the broker finds the session.
@@ -155,6 +157,7 @@ impl Client {
             left_at: 0,
             delayed_will: None,
             volatile_wills: Vec::new(),
+            wills: Vec::new(),
             doubtful_will: None,
             spared_will: None,
             last_packet_id: 0,
