@@ -282,6 +282,14 @@ impl World {
         let lane = &mut self.lanes[at];
         match lane.shard.connect(arrival, now, &mut lane.fx) {
             Ok(session) => {
+                let durable = lane
+                    .shard
+                    .session(session)
+                    .and_then(|of| of.durable.as_ref());
+                let queue = durable.map(|durable| durable.queue);
+                if let Some(wire) = self.wires.get_mut(&slot) {
+                    wire.queue = queue;
+                }
                 self.ledger.online(client, slot, expiry_secs);
                 conn.stage = Stage::Attached(session);
                 self.lanes[at].conns.insert(slot, conn);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use moat_codec::{QoS, Version};
 use moat_core::Time;
+use moat_core::durable::QueueId;
 
 use crate::fume::Dice;
 use crate::history::{MessageId, Retain};
@@ -74,6 +75,8 @@ pub(super) struct Client {
     // Its session.
     /// Seconds the session at hand outlives its connection.
     pub(super) expiry_now: u32,
+    /// Its number in the store, as of the last CONNACK.
+    pub(super) queue: Option<QueueId>,
     pub(super) out: VecDeque<Out>,
     /// QoS 2 messages taken and not released.
     pub(super) held: BTreeSet<u16>,
@@ -149,6 +152,7 @@ impl Client {
             stalled_until: Time::ZERO,
             deaf_until: Time::ZERO,
             expiry_now: expiry_secs,
+            queue: None,
             out: VecDeque::new(),
             held: BTreeSet::new(),
             subscribing: None,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use moat_core::Time;
+use moat_core::durable::QueueId;
 
 /// One direction of a connection.
 #[derive(Debug, Default)]
@@ -106,6 +107,8 @@ pub(super) struct Wire {
     pub(super) lane: Option<usize>,
     /// What the broker should answer about the session; `None` if either is right.
     pub(super) present: Option<bool>,
+    /// The session's number in the store, if it is there.
+    pub(super) queue: Option<QueueId>,
     /// Whether it is over for the broker.
     pub(super) is_over: bool,
     /// The session expiry its DISCONNECT asks for.

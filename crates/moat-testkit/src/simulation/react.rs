@@ -124,6 +124,13 @@ impl World {
             ));
         }
         self.ledger.told(client, slot);
+        // A session that a CONNECT without an answer has begun is not the one that the client remembers, and it cannot tell.
+        let queue = self.wires.get(&slot).and_then(|wire| wire.queue);
+        let before = std::mem::replace(&mut self.clients[client].queue, queue);
+        let is_another = present && before != queue;
+        if is_another {
+            self.history.record(Event::SessionEnded { client: number });
+        }
         if present {
             self.coverage.resumed += 1;
             let before = self.clients[client].connected_life;
@@ -149,14 +156,14 @@ impl World {
         of.connect_by = Time::NEVER;
         of.connected = (self.history.events().len(), self.coverage.loads);
         of.connected_life = self.life;
-        if !present {
+        if !present || is_another {
             of.filters.clear();
             of.left_at = 0;
             of.held.clear();
             // QoS 2 messages of a session that is gone are nobody's any more.
             of.out.retain(|out| out.qos == QoS::AtLeastOnce);
         }
-        self.send_again(client, present);
+        self.send_again(client, present && !is_another);
         if !present && self.is_rough && self.dice.chance(80) {
             self.subscribe_some(client);
         }

@@ -225,6 +225,7 @@ impl World {
             down: Pipe::default(),
             lane: None,
             present: None,
+            queue: None,
             is_over: false,
             last_expiry: None,
         };
