@@ -1,6 +1,9 @@
 //! A broker starts on what an earlier one has left in its store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use ahash::RandomState;
 
 use super::keeper::Keeper;
 use super::publish::retain_refused;
@@ -27,23 +30,51 @@ pub fn restore_all(shards: &mut [Shard], effects: &mut [Effects], restored: Rest
         let at = topology.owner(&group.filter).index();
         shards[at].restore_group(group, &mut effects[at]);
     }
-    for session in restored.sessions {
-        let home = topology.home(&session.record.identity.name, &session.record.client_id);
-        let at = home.index();
-        shards[at].restore_session(session, restored.alive_at, now, &mut effects[at]);
-    }
     for message in restored.retained {
         let at = topology.owner(message.topic()).index();
         shards[at].restore_retained(&message, now, &mut effects[at]);
     }
-    exchange(shards, effects, &topology, now);
+    for sessions in by_age(restored.sessions) {
+        for session in sessions {
+            let record = &session.record;
+            let home = topology.home(&record.identity.name, &record.client_id);
+            let (shard, fx) = (&mut shards[home.index()], &mut effects[home.index()]);
+            if let Some(older) = shard.find(&record.identity.name, &record.client_id) {
+                // A clean start had replaced it, and the broker ended before its will was published and it was gone.
+                shard.end_session(older, now, fx);
+            }
+            shard.restore_session(session, restored.alive_at, now, fx);
+        }
+        exchange(shards, effects, &topology, now);
+        for (shard, fx) in shards.iter_mut().zip(effects.iter_mut()) {
+            for (at, number, will) in std::mem::take(&mut shard.overdue_wills) {
+                shard.publish_stored_will(at, &will, Some(number), now, fx);
+            }
+        }
+        exchange(shards, effects, &topology, now);
+    }
     for (shard, fx) in shards.iter_mut().zip(effects.iter_mut()) {
         shard.end_empty_groups(fx);
-        for (at, number, will) in std::mem::take(&mut shard.overdue_wills) {
-            shard.publish_stored_will(at, &will, Some(number), now, fx);
-        }
     }
     exchange(shards, effects, &topology, now);
+}
+
+/// Sessions in rounds: a session that replaced another one of the same client comes in a later round. Nearly always there is one round.
+fn by_age(mut sessions: Vec<RestoredSession>) -> Vec<Vec<RestoredSession>> {
+    sessions.sort_by_key(|session| session.queue);
+    let mut versions: HashMap<_, usize, RandomState> = HashMap::default();
+    let mut rounds = vec![Vec::with_capacity(sessions.len())];
+    for session in sessions {
+        let record = &session.record;
+        let key = (Arc::clone(&record.identity.name), record.client_id.clone());
+        let round = versions.entry(key).or_insert(0);
+        if rounds.len() <= *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(session);
+        *round += 1;
+    }
+    rounds
 }
 
 /// Lets the shards tell each other what there is to tell, until nothing is left.

@@ -584,3 +584,29 @@ fn load_bytes_max_bounds_what_is_read_at_once() {
     world.connack(reader);
     assert_eq!(world.read_all(reader).len(), 10);
 }
+
+#[test]
+fn a_session_that_a_clean_start_replaced_does_not_come_back() {
+    let mut world = World::durable(2, no_rate());
+    let watcher = world.lasting(V5, "watcher");
+    world.subscribe(watcher, "wills/#", 1);
+    world.lose(watcher);
+    let mut connect = lasting(V5, "mortal");
+    connect.will = Some(will("wills/a", "gone"));
+    let (mortal, _) = world.connected(&connect);
+    world.subscribe(mortal, "a", 1);
+    // Its will is on its way, and a new session is there already.
+    world.automatic = false;
+    let mut again = lasting(V5, "mortal");
+    again.clean_start = true;
+    world.connect(&again);
+    world.automatic = true;
+    world.crash(2, 1);
+    let writer = world.client(V5, "writer");
+    world.publish(writer, "a", "no", 1);
+    let mortal = world.lasting(V5, "mortal");
+    assert_eq!(world.read_all(mortal).len(), 0);
+    let watcher = resumed(&mut world, "watcher");
+    assert_eq!(texts(&world.read_all(watcher)), ["gone"]);
+    assert_eq!(world.store.as_ref().unwrap().sessions(), 2);
+}
