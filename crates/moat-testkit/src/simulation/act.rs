@@ -345,7 +345,9 @@ impl World {
             ReasonCode::Success => Event::Goodbye { client: number },
             _ => Event::Cut { client: number },
         });
-        if disconnect.reason == ReasonCode::Success {
+        // Said too late, it does not take the will away.
+        let is_heard = self.wires.get(&slot).is_some_and(|wire| !wire.is_over);
+        if disconnect.reason == ReasonCode::Success && is_heard {
             self.clients[client].delayed_will = None;
         }
         self.send(client, &Packet::Disconnect(*disconnect));
