@@ -255,7 +255,7 @@ impl World {
     }
 
     /// A connection is at the home of its session.
-    fn arrive(&mut self, at: usize, mut conn: Box<Conn>) -> Step {
+    fn arrive(&mut self, at: usize, mut conn: Conn) -> Step {
         let slot = conn.slot;
         let now = self.now;
         let Stage::Arriving(opening) = std::mem::replace(&mut conn.stage, Stage::Closing) else {
@@ -292,7 +292,7 @@ impl World {
                 }
                 self.ledger.online(client, slot, expiry_secs);
                 conn.stage = Stage::Attached(session);
-                self.lanes[at].conns.insert(slot, *conn);
+                self.lanes[at].conns.insert(slot, conn);
                 self.settle(at);
                 self.list(at, slot);
             }
@@ -468,7 +468,7 @@ impl World {
                         lane.shard.peer(from, message, now, &mut lane.fx);
                     }
                 }
-                Envelope::Connection(conn) => self.arrive(at, conn)?,
+                Envelope::Connection(conn) => self.arrive(at, *conn)?,
                 Envelope::Committed(ticket) => {
                     self.step()?;
                     let lane = &mut self.lanes[at];
