@@ -340,12 +340,15 @@ impl World {
         let Some(slot) = self.clients[client].wire else {
             return;
         };
+        // Said too late, it does not take the will away.
+        let is_open = |wire: &super::network::Wire| !wire.is_over && !wire.up.has_end();
+        let is_heard = self.wires.get(&slot).is_some_and(is_open);
         let number = self.clients[client].number;
         self.history.record(match disconnect.reason {
-            ReasonCode::Success => Event::Goodbye { client: number },
+            ReasonCode::Success if is_heard => Event::Goodbye { client: number },
             _ => Event::Cut { client: number },
         });
-        if disconnect.reason == ReasonCode::Success {
+        if disconnect.reason == ReasonCode::Success && is_heard {
             self.clients[client].delayed_will = None;
         }
         self.send(client, &Packet::Disconnect(*disconnect));

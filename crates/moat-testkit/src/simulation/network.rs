@@ -65,6 +65,11 @@ impl Pipe {
         self.under_way.is_empty() && self.end.is_some_and(|end| end <= now)
     }
 
+    /// Whether nothing more can be sent.
+    pub(super) fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// Bytes under way.
     pub(super) fn len(&self) -> usize {
         self.bytes

@@ -272,7 +272,7 @@ impl World {
         self.coverage.cuts += 1;
         let (up, down) = (wire.up.len(), wire.down.len());
         let (up, down) = (self.dice.place(up + 1), self.dice.place(down + 1));
-        self.note(|| format!("connection {slot} of client {client} is cut"));
+        self.note(|| format!("connection {slot} of client {} is cut", client + 1));
         let Some(wire) = self.wires.get_mut(&slot) else {
             return;
         };
