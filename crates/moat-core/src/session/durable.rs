@@ -18,6 +18,8 @@ pub struct Durable {
     next_arrival: u64,
     /// The number of the will in the store, if there is one that was not published.
     pub will: Option<u32>,
+    /// Receipts of wills that are on their way into the store.
+    pub leaving_wills: Vec<u64>,
     /// Wills that were put into the store.
     pub wills: u32,
     /// As [`Progress::sent_below`].
@@ -55,6 +57,7 @@ impl Durable {
             queue,
             next_arrival: progress.next_arrival,
             will: None,
+            leaving_wills: Vec::new(),
             wills: 0,
             sent_below: progress.sent_below,
             shifts: progress.shifts.clone(),

@@ -48,6 +48,8 @@ pub struct Link {
     pub partial: Option<Box<PartialPacket>>,
     /// PUBACKs and PUBRECs that wait for the store, and those that came up behind them.
     pub unanswered: VecDeque<Unanswered>,
+    /// Whether the server does not read what it sends, so that its silence is none.
+    pub is_paused: bool,
     /// Whether the CONNACK waits for the store. Nothing is written to the connection until then.
     pub is_unannounced: bool,
     /// SUBSCRIBE packets whose SUBACK waits for other shards.

@@ -335,6 +335,7 @@ impl Shard {
             filter_rate: PublishRate::new(self.limits.filter_burst_max(), now),
             partial: None,
             unanswered: VecDeque::new(),
+            is_paused: false,
             is_unannounced: true,
             waiting_subscribes: 0,
             connect_expiry_secs: opening.session_expiry_secs,

@@ -106,9 +106,7 @@ impl Shard {
         let delay_secs = session.will.as_ref().map(|will| will.delay_secs);
         match delay_secs {
             None => {}
-            Some(0) => {
-                self.publish_will(at, now, fx);
-            }
+            Some(0) => self.publish_will(at, now, fx),
             Some(secs) => session.will_at = now.plus_secs(u64::from(secs)),
         }
         self.arm(at);
@@ -139,14 +137,20 @@ impl Shard {
 
     /// A session that is over goes from the store, once its will is there.
     pub(super) fn ending_committed(&mut self, receipt: u64, fx: &mut Effects) {
-        let keeper = self.keeper.as_mut();
-        if let Some(queue) = keeper.and_then(|keeper| keeper.endings.remove(&receipt)) {
-            fx.journal.push(Write::DeleteSession(queue));
-        }
+        let Some(keeper) = self.keeper.as_mut() else {
+            return;
+        };
+        keeper.endings.retain_mut(|(queue, wills)| {
+            wills.retain(|waiting| *waiting != receipt);
+            if wills.is_empty() {
+                fx.journal.push(Write::DeleteSession(*queue));
+            }
+            !wills.is_empty()
+        });
     }
 
     /// A durable session is over: what it has in the store goes.
-    fn forget_durable(&mut self, at: SessionIndex, will: Option<u64>, fx: &mut Effects) {
+    fn forget_durable(&mut self, at: SessionIndex, fx: &mut Effects) {
         let (Some(session), Some(keeper)) = (
             self.residents.sessions.get_mut(at.get()),
             self.keeper.as_mut(),
@@ -164,19 +168,16 @@ impl Shard {
         {
             fx.journal.push(Write::Release(position));
         }
-        match will {
-            Some(receipt) => {
-                keeper.endings.insert(receipt, durable.queue);
-            }
-            None => {
-                fx.journal.push(Write::DeleteSession(durable.queue));
-            }
+        if durable.leaving_wills.is_empty() {
+            fx.journal.push(Write::DeleteSession(durable.queue));
+        } else {
+            keeper.endings.push((durable.queue, durable.leaving_wills));
         }
     }
 
     /// Ends a session: subscriptions, queue and identifiers go, and its will is published.
     pub(super) fn end_session(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
-        let will = self.publish_will(at, now, fx);
+        self.publish_will(at, now, fx);
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
@@ -190,25 +191,23 @@ impl Shard {
             self.forget_subscription(at, &filter, now, fx);
         }
         // Only now, so that they cannot be dealt to the session that ends.
-        self.forget_durable(at, will, fx);
+        self.forget_durable(at, fx);
         self.return_all(at, unacknowledged, now, fx);
         self.residents.remove(at);
     }
 
-    /// Publishes a session's will, if it has one and the policy in force now allows it. Returns the number under which it is told that
-    /// the will is in the store, if that has to be waited for.
-    pub(super) fn publish_will(
-        &mut self,
-        at: SessionIndex,
-        now: Time,
-        fx: &mut Effects,
-    ) -> Option<u64> {
-        let session = self.residents.sessions.get_mut(at.get())?;
+    /// Publishes a session's will, if it has one and the policy in force now allows it.
+    pub(super) fn publish_will(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
+            return;
+        };
         session.will_at = Time::NEVER;
-        let will = session.will.take()?;
+        let Some(will) = session.will.take() else {
+            return;
+        };
         let durable = session.durable.as_deref_mut();
         let number = durable.and_then(|durable| durable.will.take());
-        self.publish_stored_will(at, &will, number, now, fx)
+        self.publish_stored_will(at, &will, number, now, fx);
     }
 
     /// Publishes a will that has `number` in the store, if it is there.
@@ -219,7 +218,7 @@ impl Shard {
         number: Option<u32>,
         now: Time,
         fx: &mut Effects,
-    ) -> Option<u64> {
+    ) {
         let stored = self.queue_of(at).zip(number);
         let terms = match (&mut self.keeper, stored) {
             (Some(keeper), Some(_)) => Terms {
@@ -234,7 +233,12 @@ impl Shard {
         if let (None, Some((queue, number))) = (&routed, stored) {
             fx.journal.push(Write::DeleteWill(queue, number));
         }
-        receipt.filter(|_| matches!(routed, Some(Routed::Later(_))))
+        let session = self.residents.sessions.get_mut(at.get());
+        let durable = session.and_then(|session| session.durable.as_deref_mut());
+        if let (Some(durable), Some(Routed::Later(_))) = (durable, routed) {
+            // The session stays in the store until then.
+            durable.leaving_wills.extend(receipt);
+        }
     }
 
     /// Routes a will, unless it is no longer allowed.

@@ -30,8 +30,8 @@ pub(super) struct Keeper {
     pub(super) publications: BTreeMap<u64, Publication>,
     /// Entries here of publications that other shards write, by shard and its number of the publication.
     pub(super) foreign: HashMap<(ShardId, u64), Vec<Local>, RandomState>,
-    /// Sessions that are over and go from the store when their will is in it, by receipt.
-    pub(super) endings: HashMap<u64, QueueId, RandomState>,
+    /// Sessions that are over, and the receipts of their wills: they go from the store when those are in it.
+    pub(super) endings: Vec<(QueueId, Vec<u64>)>,
     numbers: u64,
     /// Messages of the store that are still in memory.
     pub(super) tail: Tail,
@@ -67,7 +67,7 @@ impl Keeper {
             waiting: VecDeque::new(),
             publications: BTreeMap::new(),
             foreign: HashMap::default(),
-            endings: HashMap::default(),
+            endings: Vec::new(),
             numbers: 0,
             tail: Tail::new(tail_bytes_max),
             state: StoreState::Ready,

@@ -353,6 +353,7 @@ impl Shard {
         };
         if let Some(durable) = to.durable.as_deref_mut() {
             durable.receiving.retain(|(_, waiting)| *waiting != number);
+            durable.leaving_wills.retain(|waiting| *waiting != number);
         }
         let Some(link) = to.link.as_deref_mut() else {
             return;

@@ -108,6 +108,7 @@ impl Shard {
             };
         };
         link.last_received = now;
+        link.is_paused = false;
         let (version, unsent) = (link.version, link.out.len());
         if unsent >= self.limits.unsent_bytes_max() {
             // It asks and does not read the answers, which have no other bound.
@@ -144,6 +145,9 @@ impl Shard {
                 }
                 Ok((_, Next::Again)) => break,
                 Ok((_, Next::Pause(pause))) => {
+                    if let Some(link) = self.link(at) {
+                        link.is_paused = true;
+                    }
                     return Received {
                         consumed,
                         then: Then::Pause(pause),

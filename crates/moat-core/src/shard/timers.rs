@@ -76,9 +76,15 @@ impl Shard {
 
     /// Does what is due for one session.
     pub(super) fn due(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
-        let Some(session) = self.residents.sessions.get(at.get()) else {
+        let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return;
         };
+        if let Some(link) = session.link.as_deref_mut()
+            && link.is_paused
+        {
+            // What it has sent meanwhile has not been read, a PINGREQ or a DISCONNECT perhaps.
+            link.last_received = now;
+        }
         let silent = session
             .link
             .as_ref()

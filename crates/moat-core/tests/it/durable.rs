@@ -2,8 +2,9 @@
 
 use moat_codec::{Connect, Disconnect, Packet, ReasonCode};
 use moat_core::Limits;
-use moat_core::durable::LOAD_BYTES_MAX;
+use moat_core::durable::{LOAD_BYTES_MAX, StoreState};
 use moat_core::limits::QueueFull;
+use moat_core::shard::Then;
 
 use crate::harness::*;
 
@@ -609,4 +610,28 @@ fn a_session_that_a_clean_start_replaced_does_not_come_back() {
     let watcher = resumed(&mut world, "watcher");
     assert_eq!(texts(&world.read_all(watcher)), ["gone"]);
     assert_eq!(world.store.as_ref().unwrap().sessions(), 2);
+}
+
+#[test]
+fn a_client_that_waits_for_the_store_is_not_silent() {
+    let mut world = World::durable(1, no_rate());
+    let reader = world.lasting(V5, "reader");
+    world.subscribe(reader, "#", 1);
+    let mut connect = lasting(V311, "writer");
+    connect.keep_alive_secs = 10;
+    connect.will = Some(will("w", "gone"));
+    let (writer, _) = world.connected(&connect);
+    world.shards[0].set_store_state(StoreState::Behind);
+    let publish = message("a", "x", 1, 1);
+    let then = world.send(writer, &Packet::Publish(publish));
+    assert!(matches!(then, Then::Pause(_)));
+    world.pass_secs(60);
+    assert!(!world.is_closed(writer));
+    world.shards[0].set_store_state(StoreState::Ready);
+    world.resume(writer);
+    assert_eq!(texts(&world.read_all(reader)), ["x"]);
+    // Its silence from now on is its own.
+    world.pass_secs(60);
+    assert!(world.is_closed(writer));
+    assert_eq!(texts(&world.read_all(reader)), ["gone"]);
 }

@@ -18,6 +18,8 @@ struct Got {
     session: usize,
     /// Deliveries that the client took.
     taken: u32,
+    /// Those of them of QoS 2.
+    exact: u32,
     /// The event by which the client's connection began, and the deliveries since.
     connected: Option<usize>,
     since: u32,
@@ -75,26 +77,28 @@ impl Deliveries {
         }
         // What is sent again may come again to another session: the broker knows that one only.
         let is_sent_again = sent.is_some_and(|sent| sent.times > 1);
-        let is_elsewhere = got.session < session && is_sent_again;
+        // And a group deals again what a session that has ended did not acknowledge.
+        let is_own = subscriptions.has_own(delivery.subscriber, &delivery.topic);
+        let is_elsewhere = got.session < session && (is_sent_again || !is_own);
         got.session = session;
         let is_first = (got.taken == 0 || is_elsewhere) && delivery.is_new;
         let fault = if is_first {
             let is_in_order = sent.is_none_or(|sent| self.is_in_order(delivery, sent, messages))
                 // A group deals again what a member did not take, behind what that one got since.
-                || !subscriptions.has_own(delivery.subscriber, &delivery.topic);
+                || !is_own;
             (!is_in_order).then_some(Fault::OutOfOrder)
         } else {
             self.repeats += 1;
             repeat_fault(delivery, sent, got).filter(|fault| {
                 // A group may deal to a member what it has dealt to it and taken back: a delivery of its own.
-                *fault != Fault::RepeatWithoutDup
-                    || subscriptions.has_own(delivery.subscriber, &delivery.topic)
+                *fault != Fault::RepeatWithoutDup || is_own
             })
         };
         let got = self.got.entry(key).or_default();
         got.since += 1;
         if delivery.is_new {
             got.taken += 1;
+            got.exact += u32::from(delivery.qos == QoS::ExactlyOnce);
             got.plain += u32::from(!delivery.dup);
         }
         fault.map(|fault| Violation::of_delivery(fault, delivery, at))
@@ -178,6 +182,10 @@ fn is_owed(claim: &Claim, sent: &Sent) -> bool {
 }
 
 fn repeat_fault(delivery: &Delivery, sent: Option<&Sent>, got: &Got) -> Option<Fault> {
+    // What came at a lower QoS came as a copy that nobody answers for: a subscription may have been raised since.
+    if delivery.qos == QoS::ExactlyOnce && got.exact == 0 {
+        return None;
+    }
     if delivery.qos == QoS::ExactlyOnce && delivery.is_new {
         return Some(if sent.is_some() {
             Fault::Doubled
@@ -197,6 +205,8 @@ fn repeat_fault(delivery: &Delivery, sent: Option<&Sent>, got: &Got) -> Option<F
     match sent {
         Some(_) if got.plain < copies => None,
         Some(_) => Some(Fault::RepeatWithoutDup),
+        // A copy of QoS 0 leaves before the will is known to be published, and again after a crash.
+        None if delivery.qos == QoS::AtMostOnce => None,
         None => Some(Fault::DoubledWill),
     }
 }

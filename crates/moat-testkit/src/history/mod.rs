@@ -118,6 +118,17 @@ pub enum Event {
         /// Who.
         client: ClientNumber,
     },
+    /// A client is about to ask for a place in a group of a shared subscription, which may have it as a member from now on.
+    GroupAsked {
+        /// Who.
+        subscriber: ClientNumber,
+        /// The filter, `$share/GROUP/` included.
+        filter: Arc<str>,
+        /// What it asks for.
+        qos: QoS,
+        /// Whether its session outlives its connection.
+        is_durable: bool,
+    },
     /// A SUBACK grants a subscription.
     Subscribed {
         /// To whom.
@@ -254,6 +265,12 @@ impl fmt::Display for Event {
             Event::SessionEnded { client } => write!(f, "client {client} ends its session"),
             Event::Cut { client } => write!(f, "client {client} was cut off"),
             Event::Goodbye { client } => write!(f, "client {client} says goodbye"),
+            Event::GroupAsked {
+                subscriber,
+                filter,
+                qos,
+                ..
+            } => write!(f, "client {subscriber} asks for {filter} at {qos:?}"),
             Event::Subscribed {
                 subscriber,
                 filter,

@@ -1,6 +1,6 @@
 //! Who subscribed to what, and since when.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use moat_codec::{Limits, QoS, TopicFilter, TopicName};
@@ -22,6 +22,10 @@ pub(super) struct Subscriptions {
     granted: HashMap<ClientNumber, HashMap<Arc<str>, Granted>>,
     /// Everybody who was ever in a group, by the filter with `$share/`.
     members: HashMap<Arc<str>, BTreeSet<ClientNumber>>,
+    /// The lowest QoS anybody in it asked for.
+    lowest: HashMap<Arc<str>, QoS>,
+    /// Groups that may lose a message: a member's session was not durable, or has ended [MQTT-4.8.2-5].
+    may_lose: HashSet<Arc<str>>,
 }
 
 /// Somebody who has to get a topic's messages: a client, or any of the members of a group.
@@ -50,6 +54,20 @@ impl Subscriptions {
                     members.insert(*subscriber);
                 }
             }
+            Event::GroupAsked {
+                subscriber,
+                filter,
+                qos,
+                is_durable,
+            } => {
+                let members = self.members.entry(filter.clone()).or_default();
+                members.insert(*subscriber);
+                let lowest = self.lowest.entry(filter.clone()).or_insert(*qos);
+                *lowest = (*lowest).min(*qos);
+                if !is_durable {
+                    self.may_lose.insert(filter.clone());
+                }
+            }
             Event::Unsubscribed { subscriber, filter } => {
                 if let Some(filters) = self.granted.get_mut(subscriber) {
                     filters.remove(filter);
@@ -57,6 +75,12 @@ impl Subscriptions {
             }
             Event::SessionEnded { client } => {
                 self.granted.remove(client);
+                let of_it = self
+                    .members
+                    .iter()
+                    .filter(|(_, members)| members.contains(client));
+                self.may_lose
+                    .extend(of_it.map(|(filter, _)| filter.clone()));
             }
             // The subscriptions stay: what was promised for them is owed all the same.
             Event::Connected {
@@ -101,6 +125,9 @@ impl Subscriptions {
                     continue;
                 }
                 if filter.starts_with("$share/") {
+                    if self.may_lose.contains(filter) {
+                        continue;
+                    }
                     // One member with a claim is enough for the group to have one.
                     let group = groups.entry(filter).or_insert(*granted);
                     group.since = group.since.min(granted.since);
@@ -114,10 +141,15 @@ impl Subscriptions {
                 }
             }
         }
-        claims.extend(groups.into_iter().map(|(filter, granted)| Claim {
-            holders: self.members[filter].iter().copied().collect(),
-            since: granted.since,
-            qos: granted.qos,
+        claims.extend(groups.into_iter().map(|(filter, granted)| {
+            Claim {
+                holders: self.members[filter].iter().copied().collect(),
+                since: granted.since,
+                qos: self
+                    .lowest
+                    .get(filter)
+                    .map_or(granted.qos, |lowest| granted.qos.min(*lowest)),
+            }
         }));
         // Hash maps have no order, and a verdict should be the same each time.
         claims.sort_by(|a, b| a.holders.cmp(&b.holders));

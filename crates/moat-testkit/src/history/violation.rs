@@ -210,9 +210,9 @@ impl Violation {
             | Event::SessionEnded { client }
             | Event::Cut { client }
             | Event::Goodbye { client } => is_him(client),
-            Event::Subscribed { subscriber, .. } | Event::Unsubscribed { subscriber, .. } => {
-                self.client == Some(*subscriber)
-            }
+            Event::Subscribed { subscriber, .. }
+            | Event::GroupAsked { subscriber, .. }
+            | Event::Unsubscribed { subscriber, .. } => self.client == Some(*subscriber),
             Event::Sent { message, topic, .. } => {
                 is_it(message) || is_there(topic) || is_of_stream(message, topic)
             }

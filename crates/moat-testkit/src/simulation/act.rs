@@ -469,6 +469,14 @@ impl World {
                 });
             }
             self.clients[client].filters.insert(filter.clone(), None);
+            if filter.starts_with("$share/") {
+                self.history.record(Event::GroupAsked {
+                    subscriber: number,
+                    filter: filter.as_str().into(),
+                    qos: *qos,
+                    is_durable: self.clients[client].expiry_now > 0,
+                });
+            }
         }
         let limits = Limits::generous();
         let subscription = |(filter, qos): &'_ (String, QoS)| (filter.clone(), *qos);

@@ -31,10 +31,10 @@ use crate::history::{History, Verdict};
 pub use coverage::Coverage;
 
 /// Whether what waits in a group of a shared subscription survives a crash. Its loss is not complained of until it does.
-const SHARED_IS_DURABLE: bool = false;
+const SHARED_IS_DURABLE: bool = true;
 
 /// Whether a crash leaves the wills alone of a client that came back while its will was on its way. Until it does, either may be lost.
-const WILLS_ARE_APART: bool = false;
+const WILLS_ARE_APART: bool = true;
 
 /// A fault put into the simulated driver or disk, to see that the simulation finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
