@@ -34,8 +34,8 @@ pub struct Durable {
     pub is_urgent: bool,
     /// Whether progress is to be written soon.
     pub is_unsaved: bool,
-    /// Ordinals of entries that are on their way back to the group that dealt them.
-    pub returning: Vec<u64>,
+    /// Entries that are on their way back to the group that dealt them.
+    pub returning: Vec<Place>,
     /// QoS 2 messages of the client that are not durable yet, each with the number of its receipt.
     pub receiving: Vec<(PacketId, u64)>,
 }
@@ -133,7 +133,7 @@ impl Durable {
         };
         let Some(outbound) = outbound else {
             if !self.returning.is_empty() {
-                let mut live = self.returning.clone();
+                let mut live = self.returning_ordinals();
                 live.sort_unstable();
                 progress.note_live(live, end);
             }
@@ -141,7 +141,7 @@ impl Durable {
             progress.shifts.clone_from(&self.shifts);
             return progress;
         };
-        let mut live: Vec<u64> = self.returning.clone();
+        let mut live = self.returning_ordinals();
         for (ordinal, pending) in outbound.inflight.iter() {
             live.push(ordinal);
             if matches!(pending, Pending::Completion) {
@@ -162,6 +162,11 @@ impl Durable {
         self.prune(&progress);
         progress.shifts.clone_from(&self.shifts);
         progress
+    }
+
+    fn returning_ordinals(&self) -> Vec<u64> {
+        let ordinals = self.returning.iter().map(|place| self.ordinal(*place));
+        ordinals.collect()
     }
 
     /// Forgets shifts that no live entry needs.

@@ -174,6 +174,8 @@ impl Shard {
             return;
         }
         link.is_unannounced = false;
+        // It may well have waited for its CONNACK before it says anything.
+        link.last_received = now;
         fx.dirty.push(conn);
         self.join_all(to.session, now, fx);
         self.pump(to.session, now, fx);

@@ -118,9 +118,8 @@ impl Shard {
             generation: session.generation,
         });
         let durable = session.durable.as_deref_mut()?;
-        let ordinal = durable.ordinal(entry.place);
         durable.has_holes = true;
-        durable.returning.push(ordinal);
+        durable.returning.push(entry.place);
         Some(Box::new(Origin {
             position,
             from: (durable.queue, entry.place),
@@ -182,8 +181,7 @@ impl Shard {
             fx.journal.extend(released.map(Write::Release));
             return;
         };
-        let ordinal = durable.ordinal(place);
-        durable.returning.retain(|returning| *returning != ordinal);
+        durable.returning.retain(|returning| *returning != place);
         durable.done(released);
         self.residents.note_unsaved(from.session);
     }
