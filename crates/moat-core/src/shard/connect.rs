@@ -92,7 +92,7 @@ impl Shard {
         self.judge_will(&arrival, fx)
             .map_err(|(reason, why)| Refused::within(&arrival.opening, reason, why))?;
         let existing = self.existing(&arrival, now, fx);
-        let was_durable = existing.is_some_and(|at| self.queue_of(at).is_some());
+        let before = existing.and_then(|at| self.queue_of(at));
         if let Some(at) = existing {
             self.take_over(at, &arrival, now, fx);
         }
@@ -111,7 +111,15 @@ impl Shard {
         let Some((to, conn)) = self.unannounced(at) else {
             return Ok(at);
         };
-        if was_durable || self.queue_of(at).is_some() {
+        let keeper = self.keeper.as_mut();
+        let ending = keeper.and_then(|keeper| {
+            let mut endings = keeper.endings.iter_mut();
+            endings.find(|ending| Some(ending.queue) == before)
+        });
+        if let Some(ending) = ending {
+            // It is told that there is no session any more, and that has to be so.
+            ending.successor = Some((to, conn));
+        } else if before.is_some() || self.queue_of(at).is_some() {
             self.after_writes(After::ConnAck(to, conn), now, fx);
         } else {
             self.announce_session(to, conn, now, fx);

@@ -4,6 +4,7 @@ use moat_codec::{Disconnect, ReasonCode, Resolved};
 use moat_events::{Event, PeerAddress};
 
 use super::Shard;
+use super::keeper::{After, Ending};
 use super::publication::Terms;
 use super::publish::Routed;
 use super::receive::{Next, Violation};
@@ -136,17 +137,22 @@ impl Shard {
     }
 
     /// A session that is over goes from the store, once its will is there.
-    pub(super) fn ending_committed(&mut self, receipt: u64, fx: &mut Effects) {
+    pub(super) fn ending_committed(&mut self, receipt: u64, now: Time, fx: &mut Effects) {
         let Some(keeper) = self.keeper.as_mut() else {
             return;
         };
-        keeper.endings.retain_mut(|(queue, wills)| {
-            wills.retain(|waiting| *waiting != receipt);
-            if wills.is_empty() {
-                fx.journal.push(Write::DeleteSession(*queue));
+        let mut successors = Vec::new();
+        keeper.endings.retain_mut(|ending| {
+            ending.wills.retain(|waiting| *waiting != receipt);
+            if ending.wills.is_empty() {
+                fx.journal.push(Write::DeleteSession(ending.queue));
+                successors.extend(ending.successor);
             }
-            !wills.is_empty()
+            !ending.wills.is_empty()
         });
+        for (to, conn) in successors {
+            self.after_writes(After::ConnAck(to, conn), now, fx);
+        }
     }
 
     /// A durable session is over: what it has in the store goes.
@@ -171,7 +177,11 @@ impl Shard {
         if durable.leaving_wills.is_empty() {
             fx.journal.push(Write::DeleteSession(durable.queue));
         } else {
-            keeper.endings.push((durable.queue, durable.leaving_wills));
+            keeper.endings.push(Ending {
+                queue: durable.queue,
+                wills: durable.leaving_wills,
+                successor: None,
+            });
         }
     }
 

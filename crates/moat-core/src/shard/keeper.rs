@@ -30,8 +30,8 @@ pub(super) struct Keeper {
     pub(super) publications: BTreeMap<u64, Publication>,
     /// Entries here of publications that other shards write, by shard and its number of the publication.
     pub(super) foreign: HashMap<(ShardId, u64), Vec<Local>, RandomState>,
-    /// Sessions that are over, and the receipts of their wills: they go from the store when those are in it.
-    pub(super) endings: Vec<(QueueId, Vec<u64>)>,
+    /// Sessions that are over and go from the store when their wills are in it.
+    pub(super) endings: Vec<Ending>,
     numbers: u64,
     /// Messages of the store that are still in memory.
     pub(super) tail: Tail,
@@ -42,6 +42,15 @@ pub(super) struct Keeper {
     has_durable_sessions: bool,
     /// When progress that nobody waits for is written.
     save_at: Time,
+}
+
+/// A session that is over and still in the store.
+pub(super) struct Ending {
+    pub(super) queue: QueueId,
+    /// The receipts of its wills.
+    pub(super) wills: Vec<u64>,
+    /// The connection that ended it by a clean start, and waits for its CONNACK.
+    pub(super) successor: Option<(SessionRef, ConnId)>,
 }
 
 /// What is done once something is durable.

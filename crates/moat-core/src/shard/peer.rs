@@ -180,7 +180,7 @@ impl Shard {
                 message,
             } => self.on_stored((from, number), position, &message, now, fx),
             PeerMessage::Acknowledged { session, receipt } => {
-                self.acknowledged(session, receipt, fx);
+                self.acknowledged(session, receipt, now, fx);
             }
             PeerMessage::System { message } => self.own_system(&message, now, fx),
             PeerMessage::SystemDeliver { message } => self.fan_out_system(&message, now, fx),

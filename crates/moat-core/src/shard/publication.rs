@@ -261,7 +261,7 @@ impl Shard {
         }
         if let Some(receipt) = publication.terms.receipt {
             if session.shard == self.id {
-                self.acknowledged(session, receipt, fx);
+                self.acknowledged(session, receipt, now, fx);
             } else {
                 let done = PeerMessage::Acknowledged { session, receipt };
                 fx.tell(session.shard, done);

@@ -346,8 +346,14 @@ impl Shard {
     }
 
     /// What `number` stands for is durable: its acknowledgement goes out, behind those asked for earlier.
-    pub(super) fn acknowledged(&mut self, session: SessionRef, number: u64, fx: &mut Effects) {
-        self.ending_committed(number, fx);
+    pub(super) fn acknowledged(
+        &mut self,
+        session: SessionRef,
+        number: u64,
+        now: Time,
+        fx: &mut Effects,
+    ) {
+        self.ending_committed(number, now, fx);
         let Some(to) = self.residents.same(session.session, session.generation) else {
             return;
         };
