@@ -17,6 +17,7 @@ mod peer;
 mod policy;
 mod publication;
 mod publish;
+mod receipt;
 mod receive;
 mod residents;
 mod restore;
