@@ -215,6 +215,10 @@ impl World {
 
     /// The broker has ended a connection, which the client may hear of much later. Its will is due from now on.
     pub(super) fn ended(&mut self, client: usize, slot: u32) {
+        let is_read = self.wires.get(&slot).is_none_or(|wire| wire.up.len() == 0);
+        if !is_read {
+            self.not_heard(slot);
+        }
         let (now, of) = (self.now, &mut self.clients[client]);
         if of.wire == Some(slot) {
             self.history.record(Event::Cut { client: of.number });
@@ -223,6 +227,17 @@ impl World {
             if *wire == slot {
                 ended.get_or_insert(now);
             }
+        }
+    }
+
+    /// The broker has ended a connection before it read all that its client had said, a goodbye perhaps.
+    pub(super) fn not_heard(&mut self, slot: u32) {
+        let Some(wire) = self.wires.get(&slot) else {
+            return;
+        };
+        let of = &self.clients[wire.client];
+        if let (true, Some(will)) = (of.left_wire == Some(slot), of.wills.last()) {
+            self.history.record(Event::WillDoubtful { will: *will });
         }
     }
 

@@ -431,7 +431,10 @@ impl World {
                 let (client, asked) = (wire.client, wire.last_expiry);
                 self.ledger.offline(client, slot, asked, false, self.now);
             }
-            let _gone = self.lanes[at].conns.remove(&slot);
+            let gone = self.lanes[at].conns.remove(&slot);
+            if gone.is_some_and(|conn| conn.paused.is_some()) {
+                self.not_heard(slot);
+            }
             self.hang_up(slot, &bytes);
         }
     }
