@@ -1,6 +1,6 @@
 //! Loss, repeats and order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use moat_codec::QoS;
@@ -18,7 +18,8 @@ struct Got {
     session: usize,
     /// Deliveries that the client took.
     taken: u32,
-    /// Those of them of QoS 2.
+    /// Those of them of QoS 1 and 2, and those of QoS 2.
+    kept: u32,
     exact: u32,
     /// The event by which the client's connection began, and the deliveries since.
     connected: Option<usize>,
@@ -38,6 +39,8 @@ pub(super) struct Deliveries {
     connected: HashMap<ClientNumber, usize>,
     /// How many sessions of each client have ended.
     sessions: HashMap<ClientNumber, usize>,
+    /// Messages that may come late.
+    expiring: HashSet<MessageId>,
     /// How often something came again.
     pub(super) repeats: usize,
 }
@@ -47,6 +50,9 @@ impl Deliveries {
         match event {
             Event::Connected { client, .. } => {
                 self.connected.insert(*client, at);
+            }
+            Event::Expiring { message } => {
+                self.expiring.insert(*message);
             }
             Event::SessionEnded { client } => *self.sessions.entry(*client).or_default() += 1,
             _ => {}
@@ -85,7 +91,8 @@ impl Deliveries {
         let fault = if is_first {
             let is_in_order = sent.is_none_or(|sent| self.is_in_order(delivery, sent, messages))
                 // A group deals again what a member did not take, behind what that one got since.
-                || !is_own;
+                || !is_own
+                || (delivery.dup && self.expiring.contains(&delivery.message));
             (!is_in_order).then_some(Fault::OutOfOrder)
         } else {
             self.repeats += 1;
@@ -98,6 +105,7 @@ impl Deliveries {
         got.since += 1;
         if delivery.is_new {
             got.taken += 1;
+            got.kept += u32::from(delivery.qos != QoS::AtMostOnce);
             got.exact += u32::from(delivery.qos == QoS::ExactlyOnce);
             got.plain += u32::from(!delivery.dup);
         }
@@ -183,7 +191,12 @@ fn is_owed(claim: &Claim, sent: &Sent) -> bool {
 
 fn repeat_fault(delivery: &Delivery, sent: Option<&Sent>, got: &Got) -> Option<Fault> {
     // What came at a lower QoS came as a copy that nobody answers for: a subscription may have been raised since.
-    if delivery.qos == QoS::ExactlyOnce && got.exact == 0 {
+    let before = match delivery.qos {
+        QoS::AtMostOnce => got.taken,
+        QoS::AtLeastOnce => got.kept,
+        QoS::ExactlyOnce => got.exact,
+    };
+    if before == 0 {
         return None;
     }
     if delivery.qos == QoS::ExactlyOnce && delivery.is_new {

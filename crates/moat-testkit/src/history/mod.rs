@@ -118,6 +118,11 @@ pub enum Event {
         /// Who.
         client: ClientNumber,
     },
+    /// A message expires: whether it came in time is not known after a crash, so it may come late, and behind others.
+    Expiring {
+        /// The message.
+        message: MessageId,
+    },
     /// A client is about to ask for a place in a group of a shared subscription, which may have it as a member from now on.
     GroupAsked {
         /// Who.
@@ -265,6 +270,7 @@ impl fmt::Display for Event {
             Event::SessionEnded { client } => write!(f, "client {client} ends its session"),
             Event::Cut { client } => write!(f, "client {client} was cut off"),
             Event::Goodbye { client } => write!(f, "client {client} says goodbye"),
+            Event::Expiring { message } => write!(f, "{message} expires"),
             Event::GroupAsked {
                 subscriber,
                 filter,

@@ -216,7 +216,7 @@ impl Violation {
             Event::Sent { message, topic, .. } => {
                 is_it(message) || is_there(topic) || is_of_stream(message, topic)
             }
-            Event::Acknowledged { message, .. } => is_it(message),
+            Event::Acknowledged { message, .. } | Event::Expiring { message } => is_it(message),
             Event::Delivered(delivery) => {
                 let is_of_it =
                     is_it(&delivery.message) || is_of_stream(&delivery.message, &delivery.topic);

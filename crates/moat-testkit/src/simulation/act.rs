@@ -421,6 +421,9 @@ impl World {
         };
         self.sent_at.insert(message, self.history.events().len());
         self.send_message(client, &out, false);
+        if has_expiry {
+            self.history.record(Event::Expiring { message });
+        }
         if qos > QoS::AtMostOnce {
             self.clients[client].out.push_back(out);
         }
