@@ -357,7 +357,7 @@ fn the_order_of_a_publisher_outlives_its_connection() {
 
 #[test]
 fn a_message_by_way_of_the_owner_does_not_overtake_an_earlier_direct_one() {
-    let mut world = shards(3);
+    let mut world = shards_in_memory(3);
     let topic = world.topic_of(1, "t");
     let writer = client_at(&mut world, 0, "writer");
     let reader = client_at(&mut world, 2, "reader");
