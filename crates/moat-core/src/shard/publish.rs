@@ -218,13 +218,16 @@ impl Shard {
         repeated: bool,
         fx: &mut Effects,
     ) -> Option<Next> {
+        let state = self.keeper.as_ref()?.state;
+        if receipt.qos == QoS::AtMostOnce && !publish.retain {
+            // Nothing of it is stored, and nobody waits for an acknowledgement.
+            return None;
+        }
         let link = self.session(at).and_then(|session| session.link.as_deref());
         if link.is_some_and(|link| link.unanswered.len() >= UNANSWERED_MAX) {
             return Some(Next::Pause(Pause::Peers));
         }
-        let state = self.keeper.as_ref()?.state;
-        let is_stored = !repeated && (receipt.qos != QoS::AtMostOnce || publish.retain);
-        if state == StoreState::Ready || !is_stored {
+        if state == StoreState::Ready || repeated {
             return None;
         }
         if state == StoreState::Full && self.is_v5(at) && receipt.packet_id.is_some() {
@@ -325,6 +328,11 @@ impl Shard {
         }
         delivery.residents.takers.coordinator = coordinator;
         let here = delivery.deliver(&mut outgoing, Some(at), fx);
+        let reached = here > 0 || !wanting.is_empty();
+        if coordinator.is_none() && !is_retained && wanting.is_empty() && !terms.matter() {
+            // Of QoS 0, and for this shard only: the usual case where nothing is stored.
+            return Ok(Routed::Now(outcome(reached)));
+        }
         let takers = std::mem::take(&mut delivery.residents.takers);
         let mut asked = 0;
         for shard in wanting.iter() {
@@ -339,12 +347,7 @@ impl Shard {
                 },
             );
         }
-        let reached = here > 0 || !wanting.is_empty();
-        let reason = if reached {
-            ReasonCode::Success
-        } else {
-            ReasonCode::NoMatchingSubscribers
-        };
+        let reason = outcome(reached);
         let is_stored = is_retained
             || !takers.list.is_empty()
             || takers.further > 0
@@ -423,6 +426,15 @@ impl Shard {
             }
             session.via_owner[owner.index()] += 1;
         }
+    }
+}
+
+/// What a publisher is told of a message that reached somebody, or nobody.
+fn outcome(reached: bool) -> ReasonCode {
+    if reached {
+        ReasonCode::Success
+    } else {
+        ReasonCode::NoMatchingSubscribers
     }
 }
 
