@@ -208,7 +208,16 @@ impl World {
             return;
         };
         let due = self.ledger.will(client, delay_secs, self.now);
-        if self.clients[client].wire == Some(slot) && due == WillDue::NotYet && !is_clean_start {
+        // An older CONNECT that is still under way takes over what this one gets, and its will with it.
+        let is_last = self
+            .wires
+            .iter()
+            .all(|(other, wire)| *other == slot || wire.client != client || wire.up.len() == 0);
+        if self.clients[client].wire == Some(slot)
+            && due == WillDue::NotYet
+            && !is_clean_start
+            && is_last
+        {
             self.clients[client].spared_will = Some(will);
         }
     }
