@@ -10,7 +10,7 @@ use moat_events::{Event, PeerAddress};
 use moat_policy::{Identity, Subject};
 
 use super::answer::{goodbye, within};
-use super::keeper::After;
+use super::keeper::{After, Ending};
 use super::{SessionRef, Shard};
 use crate::durable::Write;
 use crate::effects::{Close, ConnId, Effects};
@@ -111,15 +111,14 @@ impl Shard {
         let Some((to, conn)) = self.unannounced(at) else {
             return Ok(at);
         };
-        let keeper = self.keeper.as_mut();
-        let ending = keeper.and_then(|keeper| {
-            let mut endings = keeper.endings.iter_mut();
-            endings.find(|ending| Some(ending.queue) == before)
-        });
-        if let Some(ending) = ending {
+        let is_deleting = self
+            .keeper
+            .as_ref()
+            .is_some_and(|keeper| keeper.is_deleting());
+        if let Some(ending) = self.ending_before(at) {
             // It is told that there is no session any more, and that has to be so.
-            ending.successor = Some((to, conn));
-        } else if before.is_some() || self.queue_of(at).is_some() {
+            ending.successors.push((to, conn));
+        } else if before.is_some() || is_deleting || self.queue_of(at).is_some() {
             self.after_writes(After::ConnAck(to, conn), now, fx);
         } else {
             self.announce_session(to, conn, now, fx);
@@ -154,6 +153,15 @@ impl Shard {
             let will = Arc::clone(will);
             fx.journal.push(Write::PutWill(queue, durable.wills, will));
         }
+    }
+
+    /// The earlier session of the same client that is over and still in the store, if there is one.
+    fn ending_before(&mut self, at: SessionIndex) -> Option<&mut Ending> {
+        let session = self.residents.sessions.get(at.get())?;
+        let mut endings = self.keeper.as_mut()?.endings.iter_mut().rev();
+        endings.find(|Ending { key, .. }| {
+            *key.0 == *session.identity.name && *key.1 == *session.client_id
+        })
     }
 
     fn unannounced(&self, at: SessionIndex) -> Option<(SessionRef, ConnId)> {

@@ -1,5 +1,7 @@
 //! The end of a connection, of a session, and the will that may follow.
 
+use std::sync::Arc;
+
 use moat_codec::{Disconnect, ReasonCode, Resolved};
 use moat_events::{Event, PeerAddress};
 
@@ -145,8 +147,9 @@ impl Shard {
         keeper.endings.retain_mut(|ending| {
             ending.wills.retain(|waiting| *waiting != receipt);
             if ending.wills.is_empty() {
-                fx.journal.push(Write::DeleteSession(ending.queue));
-                successors.extend(ending.successor);
+                let ticket = fx.journal.push(Write::DeleteSession(ending.queue));
+                keeper.last_deletion = ticket;
+                successors.append(&mut ending.successors);
             }
             !ending.wills.is_empty()
         });
@@ -175,12 +178,16 @@ impl Shard {
             fx.journal.push(Write::Release(position));
         }
         if durable.leaving_wills.is_empty() {
-            fx.journal.push(Write::DeleteSession(durable.queue));
+            keeper.last_deletion = fx.journal.push(Write::DeleteSession(durable.queue));
         } else {
             keeper.endings.push(Ending {
                 queue: durable.queue,
+                key: (
+                    Arc::clone(&session.identity.name),
+                    session.client_id.clone(),
+                ),
                 wills: durable.leaving_wills,
-                successor: None,
+                successors: Vec::new(),
             });
         }
     }

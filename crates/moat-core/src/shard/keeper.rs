@@ -1,6 +1,7 @@
 //! What a shard has put into the store and what waits for that.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use ahash::RandomState;
 
@@ -30,6 +31,8 @@ pub(super) struct Keeper {
     pub(super) publications: BTreeMap<u64, Publication>,
     /// Entries here of publications that other shards write, by shard and its number of the publication.
     pub(super) foreign: HashMap<(ShardId, u64), Vec<Local>, RandomState>,
+    /// The ticket of the last session that was deleted.
+    pub(super) last_deletion: u64,
     /// Sessions that are over and go from the store when their wills are in it.
     pub(super) endings: Vec<Ending>,
     numbers: u64,
@@ -47,10 +50,12 @@ pub(super) struct Keeper {
 /// A session that is over and still in the store.
 pub(super) struct Ending {
     pub(super) queue: QueueId,
+    /// Whose it was, and its client identifier.
+    pub(super) key: (Arc<str>, Box<str>),
     /// The receipts of its wills.
     pub(super) wills: Vec<u64>,
-    /// The connection that ended it by a clean start, and waits for its CONNACK.
-    pub(super) successor: Option<(SessionRef, ConnId)>,
+    /// Connections that ended it by a clean start, or came after that, and wait for their CONNACK.
+    pub(super) successors: Vec<(SessionRef, ConnId)>,
 }
 
 /// What is done once something is durable.
@@ -76,6 +81,7 @@ impl Keeper {
             waiting: VecDeque::new(),
             publications: BTreeMap::new(),
             foreign: HashMap::default(),
+            last_deletion: 0,
             endings: Vec::new(),
             numbers: 0,
             tail: Tail::new(tail_bytes_max),
@@ -100,6 +106,11 @@ impl Keeper {
             part: u16::from(shard.number()),
             sequence,
         }
+    }
+
+    /// Whether a session was deleted that may come back after a crash.
+    pub(super) fn is_deleting(&self) -> bool {
+        self.last_deletion > self.committed
     }
 
     /// Lets `what` wait for the writes that have `ticket`.
