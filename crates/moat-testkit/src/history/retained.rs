@@ -91,9 +91,13 @@ fn is_possible(
     match found {
         Some(found) => begun
             .any(|(id, sent)| *id == found && sent.retain == Retain::Set && !is_replaced(id, sent)),
+        // What is written while somebody asks may come to him as a live message instead.
         None => {
             latest.is_none()
-                || begun.any(|(id, sent)| sent.retain == Retain::Clear && !is_replaced(id, sent))
+                || begun.any(|(id, sent)| {
+                    let is_cleared = sent.retain == Retain::Clear && !is_replaced(id, sent);
+                    is_cleared || sent.acknowledged.is_none_or(|at| at >= asked.0)
+                })
         }
     }
 }

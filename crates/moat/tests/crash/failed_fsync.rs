@@ -12,7 +12,7 @@ use crate::place::{Place, Settings};
 const PUBLISHERS: u32 = 6;
 const SUBSCRIBERS: u32 = 12;
 /// Which sync of a thread fails: the commits are made by one thread, and no other makes so many in so short a time.
-const FAILS_FROM: [u32; 2] = [60, 150];
+const FAILS_FROM: [u32; 2] = [120, 300];
 /// How long the broker may take to come so far, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
