@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use mio::Poll;
 use moat_auth::{AuthPool, Chain, Mechanisms};
+use moat_core::durable::Batch;
 use moat_core::shard::{Topology, restore_all};
 use moat_core::sys::SysMessage;
-use moat_core::{Effects, Limits, Shard};
+use moat_core::{Effects, Limits, Shard, ShardId, Time};
 use moat_events::EventSender;
 use moat_policy::Snapshot;
 
@@ -20,7 +21,7 @@ use crate::control::{Control, ShardReport};
 use crate::event_loop::{Common, EventLoop, WAKER};
 use crate::inbox::{Envelope, InboxSender, inbox};
 use crate::listener::Bound;
-use crate::storage::{Storage, StorageSetup, StoreReport};
+use crate::storage::{Opening, Storage, StorageSetup, StoreReport};
 
 /// How long a shard may take to answer a question of the operator's.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -106,9 +107,12 @@ impl Broker {
                 let restored = std::mem::take(&mut storage.restored);
                 let has_sessions = !restored.sessions.is_empty();
                 restore_all(&mut shards, &mut effects, restored, clock.now());
+                let opening = Opening {
+                    batches: opening_batches(&mut shards, &mut effects, clock.now()),
+                    has_sessions,
+                };
                 let events = setup.events.clone();
-                let storage =
-                    Storage::start(storage, has_sessions, inboxes.clone(), events, clock)?;
+                let storage = Storage::start(storage, opening, inboxes.clone(), events, clock)?;
                 Some(Arc::new(storage))
             }
         };
@@ -253,6 +257,20 @@ impl Broker {
             })
             .collect()
     }
+}
+
+/// What shards have to write since they were restored.
+fn opening_batches(
+    shards: &mut [Shard],
+    effects: &mut [Effects],
+    now: Time,
+) -> Vec<(ShardId, Batch)> {
+    let all = shards.iter_mut().zip(effects);
+    all.filter_map(|(shard, fx)| {
+        shard.finish_turn(now, fx);
+        Some((shard.id(), fx.journal.take()?))
+    })
+    .collect()
 }
 
 /// The limits of one of `shards` shards: what counts for the whole broker is dealt out.

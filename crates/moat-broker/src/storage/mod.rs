@@ -56,6 +56,15 @@ pub struct StorageSetup {
     pub store_bytes_max: u64,
 }
 
+/// What a start has made of what was in the store.
+pub struct Opening {
+    /// What the shards have to write before anything else. They are one commit: the store says when the broker lived last, and what was
+    /// open then has to be closed at that moment before it says that another one lives.
+    pub batches: Vec<(ShardId, Batch)>,
+    /// Whether a session was restored.
+    pub has_sessions: bool,
+}
+
 /// The handle that all shards share.
 pub struct Storage {
     orders: Sender<Order>,
@@ -139,13 +148,13 @@ struct Counters {
 }
 
 impl Storage {
-    /// Starts the threads. What was restored is the caller's to hand out; `has_sessions` says whether a session was among it.
+    /// Starts the threads. What was restored is the caller's to hand out; `opening` is what came of that.
     ///
     /// # Errors
     /// When the kernel gives no thread.
     pub fn start(
         setup: StorageSetup,
-        has_sessions: bool,
+        opening: Opening,
         inboxes: Vec<InboxSender>,
         events: EventSender,
         clock: Clock,
@@ -153,7 +162,7 @@ impl Storage {
         Self::start_at(
             writer::HEARTBEAT,
             setup,
-            has_sessions,
+            opening,
             inboxes,
             events,
             clock,
@@ -163,7 +172,7 @@ impl Storage {
     fn start_at(
         heartbeat: Duration,
         setup: StorageSetup,
-        has_sessions: bool,
+        opening: Opening,
         inboxes: Vec<InboxSender>,
         events: EventSender,
         clock: Clock,
@@ -193,11 +202,17 @@ impl Storage {
             commit_bytes_max: setup.commit_bytes_max,
             commit_wait: setup.commit_wait,
         };
+        let has_sessions = opening.has_sessions;
+        let batches = opening.batches.into_iter();
+        let opening = batches
+            .map(|(shard, batch)| shared.submission(shard, batch))
+            .collect();
         let writer = Writer::new(
             Arc::clone(&shared),
             orders_in,
             setup.reopen,
             pace,
+            opening,
             has_sessions,
         );
         let reader = Reader::new(Arc::clone(&shared), loads_in);
@@ -216,14 +231,7 @@ impl Storage {
 
     /// Hands in a batch of a shard. Its ticket comes back as [`crate::inbox::Envelope::Committed`].
     pub fn submit(&self, shard: ShardId, batch: Batch) {
-        let writes: usize = batch.writes.iter().map(layout::weight).sum();
-        let bytes = BATCH_BYTES_MIN + writes;
-        self.shared.pending[shard.index()].fetch_add(bytes, Ordering::Relaxed);
-        let order = Order::Batch(Submission {
-            shard,
-            batch,
-            bytes,
-        });
+        let order = Order::Batch(self.shared.submission(shard, batch));
         // A writer that is gone has failed, and the broker is ending.
         let _gone = self.orders.send(order);
     }
@@ -305,6 +313,18 @@ impl Storage {
 }
 
 impl Shared {
+    /// A batch that waits from now on.
+    fn submission(&self, shard: ShardId, batch: Batch) -> Submission {
+        let writes: usize = batch.writes.iter().map(layout::weight).sum();
+        let bytes = BATCH_BYTES_MIN + writes;
+        self.pending[shard.index()].fetch_add(bytes, Ordering::Relaxed);
+        Submission {
+            shard,
+            batch,
+            bytes,
+        }
+    }
+
     /// The store must not be used any more. Told once; the broker ends.
     fn fail(&self, cause: String) {
         if self.failure.set(cause.clone()).is_ok() {

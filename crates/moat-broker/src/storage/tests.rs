@@ -180,12 +180,19 @@ fn rig(store: Moody) -> Rig {
 }
 
 fn rig_with(store: Moody, change: impl FnOnce(&mut StorageSetup)) -> Rig {
-    rig_beating(writer::HEARTBEAT, false, store, change)
+    rig_beating(writer::HEARTBEAT, opening(false), store, change)
+}
+
+fn opening(has_sessions: bool) -> Opening {
+    Opening {
+        batches: Vec::new(),
+        has_sessions,
+    }
 }
 
 fn rig_beating(
     heartbeat: Duration,
-    has_sessions: bool,
+    opening: Opening,
     store: Moody,
     change: impl FnOnce(&mut StorageSetup),
 ) -> Rig {
@@ -219,7 +226,7 @@ fn rig_beating(
     let storage = Storage::start_at(
         heartbeat,
         setup,
-        has_sessions,
+        opening,
         senders,
         sender,
         Clock::start(),
@@ -387,9 +394,27 @@ fn a_commit_waits_for_more_as_long_as_it_may() {
 }
 
 #[test]
+fn what_a_start_has_to_write_is_one_commit_before_anything_else() {
+    let mut opening = opening(true);
+    opening.batches = vec![
+        (shard(0), retain(1, &[0; 2000])),
+        (shard(1), retain(1, &[0; 2000])),
+    ];
+    let beat = Duration::from_millis(1);
+    // Each of them is more than a commit gathers.
+    let rig = rig_beating(beat, opening, Moody::default(), |setup| {
+        setup.commit_bytes_max = 1000;
+    });
+    assert_eq!((rig.ticket(0), rig.ticket(1)), (1, 1));
+    // With the moment, which is not written before.
+    assert_eq!(rig.store.commits.lock().unwrap()[0], 3);
+    rig.storage.stop().unwrap();
+}
+
+#[test]
 fn a_broker_with_durable_sessions_says_that_it_lives() {
     let beat = Duration::from_millis(1);
-    let rig = rig_beating(beat, true, Moody::default(), |_| {});
+    let rig = rig_beating(beat, opening(true), Moody::default(), |_| {});
     rig.until(|rig| rig.store.commits.lock().unwrap().len() > 3);
     rig.storage.stop().unwrap();
     let alive = rig.store.store.get("meta", b"alive-at", SystemTime::now());
@@ -399,7 +424,7 @@ fn a_broker_with_durable_sessions_says_that_it_lives() {
 #[test]
 fn a_broker_without_durable_sessions_leaves_the_disk_alone() {
     let beat = Duration::from_millis(1);
-    let rig = rig_beating(beat, false, Moody::default(), |_| {});
+    let rig = rig_beating(beat, opening(false), Moody::default(), |_| {});
     // The size is looked at with every beat.
     rig.store.size.store(1001, Ordering::SeqCst);
     assert!(matches!(rig.event(), Event::StoreOverLimit { .. }));
@@ -410,7 +435,7 @@ fn a_broker_without_durable_sessions_leaves_the_disk_alone() {
 #[test]
 fn deals_of_messages_that_are_gone_go_too() {
     let beat = Duration::from_millis(1);
-    let rig = rig_beating(beat, false, Moody::default(), |_| {});
+    let rig = rig_beating(beat, opening(false), Moody::default(), |_| {});
     let at = position(0, 1);
     let Write::Append { takers, .. } = append(at, b"x") else {
         panic!("an append");

@@ -53,6 +53,7 @@ impl Writer {
         orders: Receiver<Order>,
         reopen: Reopen,
         pace: Pace,
+        opening: Vec<Submission>,
         has_sessions: bool,
     ) -> Self {
         Writer {
@@ -63,13 +64,16 @@ impl Writer {
             tidied: Instant::now(),
             has_sessions,
             is_ending: false,
-            gathered: Vec::new(),
+            gathered: opening,
             bytes: 0,
             writes: 0,
         }
     }
 
     pub(super) fn run(mut self) {
+        if !self.gathered.is_empty() && self.commit().is_err() {
+            return;
+        }
         while !self.is_ending {
             let arrived = self.gather();
             if self.shared.has_failed() {

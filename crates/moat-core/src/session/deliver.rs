@@ -8,7 +8,7 @@ use moat_codec::{Ack, PacketId, PacketType, QoS, TopicAlias};
 use super::durable::Durable;
 use super::inflight::{Content, Entry, Parcel, Pending, SubscriptionIdList};
 use super::outbound::Queued;
-use super::{Link, Outbound, Session, Share};
+use super::{Lent, Link, Outbound, Session, Share};
 use crate::buffer_pool::BufferPool;
 use crate::durable::{Place, Position, Taker};
 use crate::limits::Limits;
@@ -26,6 +26,8 @@ pub struct Wish<'a> {
     pub ids: &'a [NonZeroU32],
     /// The group that dealt the message, for a shared subscription.
     pub share: Option<&'a Arc<Share>>,
+    /// The entry that somebody else has for it.
+    pub lent: Option<&'a Arc<Lent>>,
 }
 
 /// What became of a delivery.
@@ -190,6 +192,7 @@ impl Session {
                 dup: false,
                 waits_until: Time::NEVER,
                 entry,
+                lent: None,
             });
         }
     }
@@ -301,12 +304,16 @@ impl Link {
     fn send_acknowledged(
         &mut self,
         message: &mut Outgoing<'_>,
-        parcel: Parcel,
+        mut parcel: Parcel,
         ordinal: u64,
         outbound: &mut Outbound,
         pool: &mut BufferPool,
     ) -> Delivered {
         let (qos, retain, ids, dup) = (parcel.qos, parcel.retain, parcel.ids.clone(), parcel.dup);
+        if qos == QoS::ExactlyOnce {
+            // Once sent, nobody else may have it [MQTT-4.8.2-5].
+            parcel.lent = None;
+        }
         let pending = Pending::Acknowledgement(parcel);
         let Some(id) = outbound.inflight.begin(ordinal, pending) else {
             return Delivered::Dropped;
@@ -430,6 +437,7 @@ impl Link {
                 retain: parcel.retain,
                 ids: parcel.ids.as_slice(),
                 share: None,
+                lent: None,
             };
             self.send_unacknowledged(&mut outgoing, wish, pool)
         };
@@ -517,5 +525,6 @@ fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>, limits: &Limits) -> Parcel
         dup: false,
         waits_until: limits.waits_until(message.now()),
         entry: None,
+        lent: wish.lent.cloned(),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use moat_codec::{PacketId, QoS};
 
+use super::lent::Lent;
 use super::share::Share;
 use crate::durable::{Place, Position};
 use crate::message::Message;
@@ -133,6 +134,8 @@ pub struct Parcel {
     pub waits_until: Time,
     /// Its entry, in a durable session, unless it is of QoS 0.
     pub entry: Option<Entry>,
+    /// The entry that somebody else has for it, if it was dealt from the store and this session keeps nothing.
+    pub lent: Option<Arc<Lent>>,
 }
 
 impl Parcel {

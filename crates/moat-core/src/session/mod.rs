@@ -4,6 +4,7 @@ pub mod aliases;
 pub mod durable;
 pub mod enhanced;
 pub mod inflight;
+pub mod lent;
 pub mod link;
 pub mod opening;
 pub mod outbound;
@@ -21,6 +22,7 @@ use moat_policy::{Identity, Subject};
 
 pub use deliver::{Delivered, PUMPED_MESSAGES_MAX, Wish};
 pub use durable::Durable;
+pub use lent::{GivenUp, Lent};
 pub use link::{Link, PartialPacket};
 pub use opening::Opening;
 pub use outbound::Outbound;
@@ -66,6 +68,8 @@ pub struct Session {
     pub via_owner: Box<[u32]>,
     /// Publications of its client that this shard writes and that are not durable yet.
     pub unwritten: u32,
+    /// Whether messages of an earlier session of its client are under way.
+    pub follows: bool,
     /// QoS 1 and 2 messages it has lost to its limits.
     pub dropped: u64,
     /// Messages its subscriptions matched and the policy kept back, where it judges each delivery.
@@ -95,6 +99,7 @@ impl Session {
             generation,
             via_owner: Box::default(),
             unwritten: 0,
+            follows: false,
             dropped: 0,
             withheld: 0,
             chosen: (0, 0),

@@ -208,6 +208,9 @@ impl Shard {
     /// Adds to the journal what this turn has left unwritten. Meant to be called at the end of each turn, before the journal's batch is
     /// taken.
     pub fn finish_turn(&mut self, now: Time, fx: &mut Effects) {
+        for origin in self.residents.given_up.take() {
+            self.tell_moved(origin, true, fx);
+        }
         let Some(keeper) = &mut self.keeper else {
             return;
         };

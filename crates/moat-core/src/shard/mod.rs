@@ -13,6 +13,7 @@ mod delivery;
 mod disconnect;
 mod entries;
 mod keeper;
+mod leaving;
 mod peer;
 mod policy;
 mod publication;

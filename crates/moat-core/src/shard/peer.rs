@@ -276,11 +276,10 @@ impl Shard {
     }
 
     fn owner_done(&mut self, owner: ShardId, session: SessionRef) {
-        let Some(session) = self.residents.same(session.session, session.generation) else {
-            return;
-        };
-        if let Some(under_way) = session.via_owner.get_mut(owner.index()) {
-            *under_way = under_way.saturating_sub(1);
-        }
+        self.residents.arrived(session, |session| {
+            if let Some(under_way) = session.via_owner.get_mut(owner.index()) {
+                *under_way = under_way.saturating_sub(1);
+            }
+        });
     }
 }

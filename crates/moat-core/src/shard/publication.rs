@@ -250,11 +250,10 @@ impl Shard {
             self.entries_committed(local, position, message, now, fx);
         }
         let session = publication.from;
-        if session.shard == self.id
-            && !publication.is_via_owner
-            && let Some(session) = self.residents.same(session.session, session.generation)
-        {
-            session.unwritten = session.unwritten.saturating_sub(1);
+        if session.shard == self.id && !publication.is_via_owner {
+            self.residents.arrived(session, |session| {
+                session.unwritten = session.unwritten.saturating_sub(1);
+            });
         }
         if publication.is_via_owner {
             fx.tell_last(session.shard, PeerMessage::OwnerDone { session });

@@ -284,6 +284,9 @@ impl Shard {
         };
         let mut wanting = ShardSet::default();
         if !self.interest.is_alone() {
+            if session.follows && !must {
+                return Err(Pause::Peers);
+            }
             let owner = self.topology.owner(topic);
             if owner != self.id && (retain || self.under_way(at, owner) > 0) {
                 // What went directly has to be durable before what the owner writes.

@@ -10,6 +10,7 @@ use moat_events::Event;
 use moat_policy::{Identity, Snapshot};
 
 use super::entries::may_have;
+use super::leaving::Leaving;
 use super::publication::{Holder, Local, Takers};
 use super::{SessionRef, ShardId};
 use crate::buffer_pool::BufferPool;
@@ -20,7 +21,7 @@ use crate::limits::Limits;
 use crate::message::{Message, Outgoing};
 use crate::router::Trie;
 use crate::session::inflight::{Parcel, SubscriptionIdList};
-use crate::session::{Delivered, Session, SessionIndex, Subscriber, Wish};
+use crate::session::{Delivered, GivenUp, Lent, Session, SessionIndex, Subscriber, Wish};
 
 /// What a session did with a message that was dealt to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,10 +68,14 @@ pub(super) struct Residents {
     pub(super) pool: BufferPool,
     /// The durable takers of the delivery at hand.
     pub(super) takers: Takers,
+    /// Entries of others whose messages have been dealt with here.
+    pub(super) given_up: GivenUp,
     /// Sessions whose progress is written at the end of this turn.
     pub(super) urgent: Vec<SessionIndex>,
     /// Sessions whose progress is written soon.
     pub(super) unsaved: Vec<SessionIndex>,
+    /// Sessions that are gone, as long as messages of theirs are under way.
+    leaving: Leaving,
     /// The shard they are at home in.
     here: ShardId,
     by_key: HashTable<SessionIndex>,
@@ -91,8 +96,10 @@ impl Residents {
             work: 0,
             pool: BufferPool::default(),
             takers: Takers::default(),
+            given_up: GivenUp::default(),
             urgent: Vec::new(),
             unsaved: Vec::new(),
+            leaving: Leaving::default(),
             by_key: HashTable::new(),
             hasher: RandomState::new(),
             targets: Vec::new(),
@@ -117,7 +124,8 @@ impl Residents {
     pub(super) fn create(&mut self, identity: Arc<Identity>, client_id: Box<str>) -> SessionIndex {
         self.generations = self.generations.wrapping_add(1);
         let hash = self.hasher.hash_one((&*identity.name, &*client_id));
-        let session = Session::new(identity, client_id, self.generations);
+        let mut session = Session::new(identity, client_id, self.generations);
+        session.follows = self.leaving.has(&session.identity.name, &session.client_id);
         // The limit of sessions is far below four billion.
         let at = SessionIndex(u32::try_from(self.sessions.insert(session)).unwrap_or(u32::MAX));
         let (sessions, hasher) = (&self.sessions, &self.hasher);
@@ -137,7 +145,23 @@ impl Residents {
         if let Ok(entry) = self.by_key.find_entry(hash, |other| *other == at) {
             entry.remove();
         }
-        self.sessions.try_remove(at.get())
+        let session = self.sessions.try_remove(at.get())?;
+        self.leaving.add(at, &session);
+        Some(session)
+    }
+
+    /// A message of a session that was under way has arrived where it is kept, or is durable. What is counted is told to `count`, unless
+    /// the session is gone.
+    pub(super) fn arrived(&mut self, of: SessionRef, count: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.same(of.session, of.generation) {
+            return count(session);
+        }
+        let last = self.leaving.arrived(of.session, of.generation);
+        if let Some((identity, client_id)) = last
+            && let Some(next) = self.find(&identity, &client_id)
+        {
+            self.sessions[next.get()].follows = false;
+        }
     }
 
     /// The session at `at`, if it is still the one of `generation`.
@@ -227,6 +251,7 @@ impl Residents {
             retain: target.retain,
             ids: &target.ids,
             share: None,
+            lent: None,
         };
         self.hand_over(target.session, message, wish, limits, fx);
     }
@@ -260,11 +285,15 @@ impl Residents {
             return Dealt::Congested;
         }
         let (share, id) = (Arc::clone(member.share()), member.id);
+        let keeps_nothing = session.durable.is_none() || qos == QoS::AtMostOnce;
+        let origin = self.takers.origin.take_if(|_| keeps_nothing);
+        let lent = origin.map(|origin| Lent::new(origin, &self.given_up));
         let wish = Wish {
             qos,
             retain: member.options.retain_as_published && message.retain,
             ids: id.as_slice(),
             share: Some(&share),
+            lent: lent.as_ref(),
         };
         self.hand_over(to.session, message, wish, limits, fx);
         Dealt::Taken

@@ -241,6 +241,7 @@ fn owed(
                 position: Some(entry.position),
                 is_committed: true,
             }),
+            lent: None,
         };
         if last_received.is_some_and(|last| ordinal < last) {
             let pending = Pending::Acknowledgement(parcel);

@@ -107,8 +107,11 @@ impl Shard {
         }
     }
 
-    /// Where a parcel is in the store. The session keeps the entry until it is told what became of it.
+    /// Where a parcel is in the store. A session that has the entry keeps the entry until it is told what became of it.
     fn origin_of(&mut self, at: SessionIndex, parcel: &Parcel) -> Option<Box<Origin>> {
+        if let Some(lent) = &parcel.lent {
+            return lent.take();
+        }
         let session = self.residents.sessions.get_mut(at.get())?;
         let entry = parcel.entry?;
         let position = entry.position?;
@@ -182,8 +185,13 @@ impl Shard {
             return;
         };
         durable.returning.retain(|returning| *returning != place);
+        let is_released = released.is_some();
         durable.done(released);
-        self.residents.note_unsaved(from.session);
+        match is_released {
+            // Another client has the message: it is not to come again.
+            true => self.residents.note_urgent(from.session),
+            false => self.residents.note_unsaved(from.session),
+        }
     }
 
     /// A message that waits in a group is durable: it may be dealt. Returns whether it still waits.

@@ -282,6 +282,7 @@ fn parcel() -> Parcel {
         share: None,
         dup: false,
         waits_until: Time::NEVER,
+        lent: None,
         entry: None,
     }
 }

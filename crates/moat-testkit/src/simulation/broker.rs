@@ -94,6 +94,11 @@ impl World {
         let restored = self.storage.disk.restored(self.alive_at);
         self.note(|| format!("start with {} shards on {restored:?}", topology.len()));
         restore_all(&mut shards, &mut effects, restored, self.now);
+        let mut opening = Vec::new();
+        for (at, (shard, fx)) in shards.iter_mut().zip(&mut effects).enumerate() {
+            shard.finish_turn(self.now, fx);
+            opening.extend(fx.journal.take().map(|batch| (at, batch)));
+        }
         let lane = |(shard, fx)| Lane {
             shard,
             fx,
@@ -113,6 +118,7 @@ impl World {
         self.is_up = true;
         self.history.record(crate::history::Event::Started);
         self.started_at = self.history.events().len();
+        self.store_opening(opening);
         self.wake_all();
     }
 

@@ -103,6 +103,7 @@ impl World {
         self.note(|| "the broker crashed".to_owned());
         self.coverage.crashes += 1;
         self.count_what_was_open();
+        self.note_expired();
         self.is_up = false;
         let open: Vec<u32> = self.wires.keys().copied().collect();
         for conn in open {
@@ -123,6 +124,14 @@ impl World {
             _ => self.dice.below(2000),
         };
         self.after(millis, Event::Start);
+    }
+
+    /// A session whose time is over has nothing to get any more, even if it comes back since its end was not durable.
+    fn note_expired(&mut self) {
+        for client in self.ledger.expired(self.now) {
+            let number = self.clients[client].number;
+            self.history.record(history::Event::SessionEnded { client: number });
+        }
     }
 
     /// What had left the broker may still come; then the connection is gone.
@@ -146,8 +155,12 @@ impl World {
 
     fn alive_at(&self) -> Time {
         let beat = self.now.millis().saturating_sub(HEARTBEAT_MILLIS);
-        let committed = self.storage.disk.committed_at();
-        committed.max(Time::from_millis(beat))
+        if self.storage.is_opening {
+            // No heart beats before.
+            return self.alive_at;
+        }
+        let known = self.alive_at.max(self.storage.disk.committed_at());
+        known.max(Time::from_millis(beat))
     }
 
     fn count_what_was_open(&mut self) {

@@ -14,6 +14,8 @@ use super::world::World;
 
 /// Seconds of quiet in which wills with a delay come.
 const WILLS_SECS: u64 = 15;
+/// Seconds in which a seed without a crash has one at last.
+const CRASH_SECS: u64 = 60;
 /// Milliseconds between two looks at whether all is quiet.
 const LOOK_MILLIS: u64 = 500;
 /// Looks after which something is stuck.
@@ -28,8 +30,13 @@ impl World {
             self.next();
         }
         self.crash_soon_at_last();
+        let soon = self.now.plus_secs(CRASH_SECS);
         while self.coverage.crashes == 0 {
             self.next();
+            if self.now > soon && self.is_up && self.coverage.crashes == 0 {
+                // Nobody does anything any more.
+                self.crash();
+            }
         }
         self.is_rough = false;
         self.crash_at = CrashAt::Never;

@@ -160,6 +160,19 @@ impl Ledger {
         }
     }
 
+    /// Clients whose session may have come to its end without a connection; whether there is one is not known any more.
+    pub(super) fn expired(&mut self, now: Time) -> Vec<usize> {
+        let mut expired = Vec::new();
+        for (client, seen) in self.seen.iter_mut().enumerate() {
+            let is_offline = seen.known == Known::Yes && seen.online.is_none();
+            if is_offline && now >= plus(seen.offline.0, seen.expiry.0) {
+                seen.known = Known::Maybe;
+                expired.push(client);
+            }
+        }
+        expired
+    }
+
     /// The broker has died; the next one takes it for alive until `alive_at`.
     pub(super) fn crashed(&mut self, alive_at: Time, now: Time, storage: &Storage) {
         for seen in &mut self.seen {

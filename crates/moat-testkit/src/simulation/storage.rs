@@ -23,6 +23,8 @@ pub(super) struct Storage {
     arrived: Vec<(usize, Batch)>,
     running: Vec<(usize, Batch)>,
     is_running: bool,
+    /// Whether what the start had to write is not durable yet.
+    pub(super) is_opening: bool,
     /// No room until this moment.
     full_until: Time,
     /// Whether a commit has found no room since.
@@ -42,6 +44,7 @@ impl Storage {
             arrived: Vec::new(),
             running: Vec::new(),
             is_running: false,
+            is_opening: false,
             full_until: Time::ZERO,
             is_full: false,
             pending: Vec::new(),
@@ -91,6 +94,17 @@ impl Storage {
 }
 
 impl World {
+    /// What the start of the broker has to write before anything else: one commit.
+    pub(super) fn store_opening(&mut self, batches: Vec<(usize, Batch)>) {
+        for (lane, batch) in &batches {
+            self.note(|| format!("shard {lane}, at the start: {:?}", batch.writes));
+            self.storage.pending[*lane] += 1;
+        }
+        self.storage.is_opening = !batches.is_empty();
+        self.storage.arrived = batches;
+        self.begin_commit();
+    }
+
     /// A shard's batch of this turn.
     pub(super) fn store(&mut self, lane: usize, batch: Batch) {
         self.note(|| format!("shard {lane}: batch {} {:?}", batch.ticket, batch.writes));
@@ -144,6 +158,7 @@ impl World {
         self.storage.is_full = false;
         self.phase(Phase::BeforeCommit)?;
         let batches = std::mem::take(&mut self.storage.running);
+        self.storage.is_opening = false;
         let mut tickets: BTreeMap<usize, u64> = BTreeMap::new();
         for (lane, batch) in &batches {
             self.storage.pending[*lane] -= 1;
