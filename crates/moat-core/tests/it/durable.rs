@@ -28,6 +28,14 @@ fn texts(messages: &[Pub]) -> Vec<&str> {
     messages.iter().map(Pub::text).collect()
 }
 
+/// A session that keeps nothing, whose client takes so many messages at once.
+fn with_window(receive_maximum: u16) -> Connect<'static> {
+    let mut connect = lasting(V5, "busy");
+    connect.properties.session_expiry_secs = None;
+    connect.properties.receive_maximum = std::num::NonZeroU16::new(receive_maximum);
+    connect
+}
+
 fn resumed(world: &mut World, id: &str) -> Client {
     let (client, granted) = world.connected(&lasting(V5, id));
     assert!(granted.session_present, "{id} has lost its session");
@@ -493,6 +501,71 @@ fn what_waits_in_a_group_of_durable_members_survives() {
         assert_eq!(messages.iter().filter(|m| m.dup).count(), 20);
         world.unsubscribe(member, "$share/workers/jobs");
         world.lose(member);
+        world.pass_secs(2);
+        assert_eq!(world.store.as_ref().unwrap().records(), 0);
+    });
+}
+
+#[test]
+fn a_group_keeps_what_it_has_dealt_to_a_session_that_keeps_nothing_until_that_has_it() {
+    on_any_arrangement(|mut world, later| {
+        let lasting = world.lasting(V5, "lasting");
+        world.subscribe(lasting, "$share/workers/jobs", 1);
+        world.lose(lasting);
+        let writer = world.client(V5, "writer");
+        for n in 0..4 {
+            world.publish(writer, "jobs", &n.to_string(), 1);
+        }
+        let passing = world.client(V5, "passing");
+        world.subscribe(passing, "$share/workers/jobs", 1);
+        let dealt = world.messages(passing);
+        assert_eq!(texts(&dealt), ["0", "1", "2", "3"]);
+        world.puback(passing, dealt[1].id);
+        world.crash(later, 1);
+        let lasting = resumed(&mut world, "lasting");
+        let messages = world.read_all(lasting);
+        assert_eq!(texts(&messages), ["0", "2", "3"]);
+        world.pass_secs(2);
+        assert_eq!(world.store.as_ref().unwrap().records(), 0);
+    });
+}
+
+#[test]
+fn mqtt5_4_8_2_5__what_a_group_has_dealt_at_qos_2_and_was_sent_comes_to_nobody_else() {
+    on_any_arrangement(|mut world, later| {
+        let lasting = world.lasting(V5, "lasting");
+        world.subscribe(lasting, "$share/workers/jobs", 2);
+        world.lose(lasting);
+        let writer = world.client(V5, "writer");
+        world.publish(writer, "jobs", "once", 2);
+        let passing = world.client(V5, "passing");
+        world.subscribe(passing, "$share/workers/jobs", 2);
+        assert_eq!(texts(&world.messages(passing)), ["once"]);
+        world.crash(later, 1);
+        let lasting = resumed(&mut world, "lasting");
+        assert!(world.read_all(lasting).is_empty());
+    });
+}
+
+#[test]
+fn a_message_that_goes_from_session_to_session_of_a_group_stays_one_entry() {
+    on_any_arrangement(|mut world, later| {
+        let lasting = world.lasting(V5, "lasting");
+        world.subscribe(lasting, "$share/workers/jobs", 2);
+        world.lose(lasting);
+        let writer = world.client(V5, "writer");
+        world.publish(writer, "jobs", "once", 2);
+        // A member that cannot be sent it now: it waits in its queue, and goes back.
+        let mut connect = with_window(1);
+        connect.clean_start = true;
+        let busy = world.connect(&connect);
+        world.subscribe(busy, "busy", 1);
+        world.publish(writer, "busy", "first", 1);
+        world.subscribe(busy, "$share/workers/jobs", 2);
+        world.lose(busy);
+        world.crash(later, 1);
+        let lasting = resumed(&mut world, "lasting");
+        assert_eq!(texts(&world.read_all(lasting)), ["once"]);
         world.pass_secs(2);
         assert_eq!(world.store.as_ref().unwrap().records(), 0);
     });

@@ -746,9 +746,15 @@ impl World {
 
     /// Lets the shards talk until they have nothing more to say.
     pub(crate) fn settle(&mut self) {
-        while self.step_all() || self.store_step() {
+        while self.step_all() || self.store_step() || self.has_to_tell() {
             self.collect();
         }
+    }
+
+    /// Whether a shard has something for another one.
+    fn has_to_tell(&self) -> bool {
+        let mut outboxes = self.fx.iter().flat_map(|fx| &fx.peers);
+        outboxes.any(|peer| !peer.messages.is_empty())
     }
 
     /// One round: every shard hands over, then every shard reads its inbox.

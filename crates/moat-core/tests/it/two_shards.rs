@@ -356,6 +356,38 @@ fn the_order_of_a_publisher_outlives_its_connection() {
 }
 
 #[test]
+fn mqtt5_4_6_0_6__the_order_of_a_publisher_outlives_its_session() {
+    let mut world = shards(3);
+    let topic = world.topic_of(1, "t");
+    let id = world.client_id_at(0, "writer");
+    let reader = client_at(&mut world, 2, "reader");
+    world.subscribe(reader, &topic, 1);
+    let old = world.client(V5, &id);
+    world.automatic = false;
+    let mut publish = message(&topic, "1", 1, 1);
+    publish.retain = true;
+    world.sent(old, &Packet::Publish(publish));
+    world.disconnect(old);
+    // Another session takes the place of the old one, and is not the one that is waited for.
+    let _other = client_at(&mut world, 0, "other");
+    let new = world.client(V5, &id);
+    let then = world.send(new, &Packet::Publish(message(&topic, "2", 1, 1)));
+    assert_eq!(then, Then::Pause(Pause::Peers));
+    // The direct way would be quicker than the one by the owner.
+    world.hand_over(0);
+    while world.run_inbox(2) {}
+    world.settle();
+    world.resume(new);
+    world.settle();
+    let texts: Vec<String> = world
+        .read_all(reader)
+        .iter()
+        .map(|m| m.text().to_owned())
+        .collect();
+    assert_eq!(texts, ["1", "2"]);
+}
+
+#[test]
 fn a_message_by_way_of_the_owner_does_not_overtake_an_earlier_direct_one() {
     let mut world = shards_in_memory(3);
     let topic = world.topic_of(1, "t");
