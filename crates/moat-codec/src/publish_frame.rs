@@ -108,6 +108,13 @@ impl PublishFrame {
         })
     }
 
+    /// The whole packet for a receiver at QoS 0 without RETAIN and without anything of its own, if it is the same for all of them.
+    #[inline]
+    #[must_use]
+    pub fn plain(&self) -> Option<&[u8]> {
+        (!self.with_packet_id && !self.has_expiry).then_some(&self.bytes)
+    }
+
     /// Appends the frame for one receiver. Without subscription identifiers that is one copy and a few patches.
     #[inline]
     pub fn write_to(&self, patch: &Patch<'_>, out: &mut Vec<u8>) {

@@ -281,30 +281,43 @@ impl<'a> Outgoing<'a> {
         true
     }
 
+    /// The PUBLISH at QoS 0 that all receivers of this version get who have nothing of their own in it, if there is one.
+    #[inline]
+    pub fn plain(&mut self, version: Version) -> Option<&[u8]> {
+        self.frame(version, false)?.plain()
+    }
+
     /// The frame of one shape, encoded on first use. `None` when no encoding can hold it, as when
     /// a 3.x packet grows past the largest remaining length as a 5.0 one.
+    #[inline]
     fn frame(&mut self, version: Version, with_packet_id: bool) -> Option<&PublishFrame> {
         let slot = usize::from(version.is_v5()) * 2 + usize::from(with_packet_id);
         if self.frames.frames[slot].is_none() {
-            let has_expiry = self.expires_at.is_some();
-            let (properties, payload) = match self.source {
-                Source::Packet { publish, .. } => {
-                    let packet = publish.get().publish();
-                    (packet.properties.raw(), packet.payload)
-                }
-                Source::Shared(message) => (message.properties(), message.payload()),
-            };
-            let frame = PublishFrame::encode(
-                version,
-                self.topic(),
-                properties,
-                has_expiry,
-                with_packet_id,
-                payload,
-            );
-            self.frames.frames[slot] = frame.ok();
+            self.frames.frames[slot] = self.encode(version, with_packet_id);
         }
         self.frames.frames[slot].as_ref()
+    }
+
+    #[cold]
+    fn encode(&self, version: Version, with_packet_id: bool) -> Option<PublishFrame> {
+        let (properties, payload) = match self.source {
+            Source::Packet { publish, .. } => {
+                let packet = publish.get().publish();
+                (packet.properties.raw(), packet.payload)
+            }
+            Source::Shared(message) => (message.properties(), message.payload()),
+        };
+        let has_expiry = self.expires_at.is_some();
+        let topic = self.topic();
+        PublishFrame::encode(
+            version,
+            topic,
+            properties,
+            has_expiry,
+            with_packet_id,
+            payload,
+        )
+        .ok()
     }
 }
 

@@ -35,9 +35,13 @@ impl ShardSet {
 
     /// Its shards, lowest first.
     pub fn iter(self) -> impl Iterator<Item = ShardId> {
-        (0..64u8)
-            .filter(move |i| self.0 & (1 << i) != 0)
-            .map(ShardId::new)
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let lowest = u8::try_from(rest.trailing_zeros()).ok()?;
+            // Of 0 there is nothing to take away, and no bit to name.
+            rest &= rest.checked_sub(1)?;
+            Some(ShardId::new(lowest))
+        })
     }
 }
 

@@ -40,6 +40,14 @@ impl SubscriptionIdList {
         }
     }
 
+    /// Adds one more.
+    pub fn push(&mut self, id: NonZeroU32) {
+        *self = match self.as_slice() {
+            [] => SubscriptionIdList::One(id),
+            some => SubscriptionIdList::Many([some, &[id]].concat().into_boxed_slice()),
+        };
+    }
+
     /// The identifiers.
     #[must_use]
     pub fn as_slice(&self) -> &[NonZeroU32] {

@@ -123,7 +123,10 @@ impl Outbound {
     }
 
     fn take_at(&mut self, place: usize) -> Option<Parcel> {
-        let parcel = self.queue.remove(place)?;
+        let parcel = match place {
+            0 => self.queue.pop_front()?,
+            place => self.queue.remove(place)?,
+        };
         self.queued_bytes -= weight(&parcel);
         self.queued_at_most_once -= usize::from(parcel.qos == QoS::AtMostOnce);
         Some(parcel)
@@ -340,6 +343,7 @@ impl Outbound {
         self.queue.is_empty()
             && self.retained.is_empty()
             && self.searches.is_empty()
+            && self.searching == 0
             && self.inflight.is_empty()
     }
 }

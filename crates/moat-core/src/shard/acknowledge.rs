@@ -159,13 +159,19 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) {
+        // Without properties it is five bytes long and cannot fail to encode.
+        let write = |version, out: &mut Vec<u8>| {
+            let _written = Ack::with_reason(id, reason).encode(packet, version, out);
+        };
+        if self.queue_of(at).is_none() {
+            self.say(at, fx, write);
+            return;
+        }
         let Some((to, link)) = self.reference(at) else {
             return;
         };
-        let (conn, version) = (link.conn, link.version);
-        let mut bytes = Vec::new();
-        // Without properties it is five bytes long and cannot fail to encode.
-        let _written = Ack::with_reason(id, reason).encode(packet, version, &mut bytes);
+        let (conn, mut bytes) = (link.conn, Vec::new());
+        write(link.version, &mut bytes);
         if self.residents.is_urgent(at) {
             // Its progress is written at the end of this turn.
             let ticket = fx.journal.ticket();

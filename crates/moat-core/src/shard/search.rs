@@ -269,6 +269,10 @@ impl Shard {
         if is_wanted && !part.is_over {
             outbound.searches.push_front(*part.search);
         }
+        if outbound.is_empty() {
+            // As with nearly every subscription; what is idle must not pay for it.
+            session.outbound = None;
+        }
         if !kept.is_empty() {
             // Which live messages they were put before has to be known as well.
             self.residents.note_urgent(to.session);

@@ -16,6 +16,8 @@ struct Got {
     plain: u32,
     /// The session in which it was had last, counted per client.
     session: usize,
+    /// How often the broker had crashed then.
+    crashes: usize,
     /// Deliveries that the client took.
     taken: u32,
     /// Those of them of QoS 1 and 2, and those of QoS 2.
@@ -39,6 +41,8 @@ pub(super) struct Deliveries {
     connected: HashMap<ClientNumber, usize>,
     /// How many sessions of each client have ended.
     sessions: HashMap<ClientNumber, usize>,
+    /// How often the broker has crashed.
+    crashes: usize,
     /// Messages that may come late.
     expiring: HashSet<MessageId>,
     /// How often something came again.
@@ -54,6 +58,7 @@ impl Deliveries {
             Event::Expiring { message } => {
                 self.expiring.insert(*message);
             }
+            Event::Crashed => self.crashes += 1,
             Event::SessionEnded { client } => *self.sessions.entry(*client).or_default() += 1,
             _ => {}
         }
@@ -85,8 +90,10 @@ impl Deliveries {
         let is_sent_again = sent.is_some_and(|sent| sent.times > 1);
         // And a group deals again what a session that has ended did not acknowledge.
         let is_own = subscriptions.has_own(delivery.subscriber, &delivery.topic);
-        let is_elsewhere = got.session < session && (is_sent_again || !is_own);
-        got.session = session;
+        // So may a will that was told to a session that keeps nothing, since it was not durable yet that it is told.
+        let is_told_again = sent.is_none() && got.crashes < self.crashes;
+        let is_elsewhere = got.session < session && (is_sent_again || !is_own || is_told_again);
+        (got.session, got.crashes) = (session, self.crashes);
         let is_first = (got.taken == 0 || is_elsewhere) && delivery.is_new;
         let fault = if is_first {
             let is_in_order = sent.is_none_or(|sent| self.is_in_order(delivery, sent, messages))
