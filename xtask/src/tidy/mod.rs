@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod hot_path;
+mod promises;
 mod sources;
 
 use std::fs;
@@ -21,6 +22,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut wrong = dependencies::check(&files);
     wrong.extend(sources::check(&files));
     wrong.extend(hot_path::check(&files));
+    wrong.extend(promises::check(&files));
     if wrong.is_empty() {
         return Ok(());
     }

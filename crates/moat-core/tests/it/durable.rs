@@ -108,6 +108,27 @@ fn nothing_is_acknowledged_before_it_is_durable() {
 }
 
 #[test]
+fn what_nobody_durable_takes_is_acknowledged_at_once() {
+    for shards in 1..=3 {
+        let mut world = World::durable(shards, no_rate());
+        let reader = world.client(V5, "reader");
+        world.subscribe(reader, "a", 2);
+        let writer = world.client(V5, "writer");
+        world.commits = false;
+        for qos in 1..=2 {
+            let publish = message("a", "x", qos, u16::from(qos));
+            world.sent(writer, &Packet::Publish(publish));
+        }
+        let answers = world.read(writer);
+        assert!(matches!(
+            answers[..],
+            [Got::PubAck(1, _), Got::PubRec(2, _)]
+        ));
+        assert_eq!(world.messages(reader).len(), 2);
+    }
+}
+
+#[test]
 fn what_was_not_acknowledged_may_be_lost_and_is_taken_again() {
     on_any_arrangement(|mut world, later| {
         let reader = world.lasting(V5, "reader");
@@ -247,6 +268,28 @@ fn only_what_was_sent_has_dup_after_an_orderly_end() {
     let reader = resumed(&mut world, "reader");
     let dups: Vec<bool> = world.read_all(reader).iter().map(|m| m.dup).collect();
     assert_eq!(dups, [true, false]);
+}
+
+#[test]
+fn what_nobody_promised_to_keep_is_not_kept() {
+    on_any_arrangement(|mut world, later| {
+        let passing = world.client(V5, "passing");
+        let reader = world.lasting(V5, "reader");
+        for client in [passing, reader] {
+            world.subscribe(client, "a", 2);
+        }
+        world.lose(reader);
+        let writer = world.client(V5, "writer");
+        for qos in 0..=2 {
+            world.publish(writer, "a", &qos.to_string(), qos);
+        }
+        world.crash(later, 1);
+        let (passing, granted) = world.connected(&lasting(V5, "passing"));
+        assert!(!granted.session_present);
+        assert!(world.read_all(passing).is_empty());
+        let reader = resumed(&mut world, "reader");
+        assert_eq!(texts(&world.read_all(reader)), ["1", "2"]);
+    });
 }
 
 #[test]

@@ -204,6 +204,13 @@ impl World {
         let Some(client) = self.wires.get(&slot).map(|wire| wire.client) else {
             return;
         };
+        if let (true, Some((latest, _))) = (
+            self.clients[client].wire != Some(slot),
+            self.clients[client].delayed_will,
+        ) {
+            // It comes late: if the latest one is already there, it resumes its session in time for its will.
+            self.history.record(Event::WillDoubtful { will: latest });
+        }
         let Some((will, delay_secs)) = self.clients[client].doubtful_will else {
             return;
         };

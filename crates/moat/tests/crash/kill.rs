@@ -12,6 +12,8 @@ const PUBLISHERS: u32 = 64;
 const SUBSCRIBERS: u32 = 200;
 /// Rounds unless `MOAT_CRASH_ROUNDS` says otherwise.
 const ROUNDS: u64 = 30;
+/// Rounds of a store that is not synced.
+const ROUNDS_WITHOUT_SYNCS: u64 = 8;
 /// Acknowledgements of one round at most: a debug build on two cores makes some thousand in a second.
 const ROUND_ACKNOWLEDGEMENTS_MAX: u64 = 1500;
 /// The longest round.
@@ -131,10 +133,25 @@ fn without_a_crash_nothing_is_found() {
 
 #[test]
 fn nothing_acknowledged_is_lost_however_often_the_broker_is_killed() {
-    let seed = seed();
     let rounds = number("MOAT_CRASH_ROUNDS").unwrap_or(ROUNDS);
+    is_killed(rounds, Settings::default());
+}
+
+/// What was handed to the kernel outlives the process, synced or not.
+#[test]
+fn nothing_acknowledged_is_lost_by_a_kill_without_syncs_either() {
+    let settings = Settings {
+        durability: "os",
+        ..Settings::default()
+    };
+    is_killed(ROUNDS_WITHOUT_SYNCS, settings);
+}
+
+/// Kills and starts brokers, and has what their clients saw judged.
+fn is_killed(rounds: u64, first: Settings) {
+    let seed = seed();
     let place = Place::new();
-    let (mut run, mut process) = begin(seed, &place, Settings::default());
+    let (mut run, mut process) = begin(seed, &place, first);
     let mut address = run.fleet.address();
     for round in 0..rounds {
         // Some die while their clients are still coming back.
@@ -160,7 +177,7 @@ fn nothing_acknowledged_is_lost_however_often_the_broker_is_killed() {
             } else {
                 0
             },
-            ..Settings::default()
+            ..first
         };
         (process, address) = place.start(settings);
         run.fleet.started(address);
