@@ -19,7 +19,7 @@ pub struct Identity {
     /// The user name, only if a password or token proved it.
     pub username: Option<Arc<str>>,
     /// What the client certificate said, if there was one.
-    pub certificate: Option<CertificateFacts>,
+    pub certificate: Option<Box<CertificateFacts>>,
     /// When the credential ends; the connection ends with it.
     pub expires_at: Option<SystemTime>,
 }
@@ -61,7 +61,7 @@ impl Identity {
     pub fn from_certificate(name: impl Into<Arc<str>>, facts: CertificateFacts) -> Self {
         Self {
             expires_at: Some(facts.not_after),
-            certificate: Some(facts),
+            certificate: Some(Box::new(facts)),
             ..Self::new(name.into(), Source::Certificate)
         }
     }

@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_row_of_a_table_is_a_statement_and_a_fence_is_none() {
-        let page = "| what is full | key |\n|---|---|\n| a | b |\n\n```sh\nmoat store verify\n```\n";
+        let page =
+            "| what is full | key |\n|---|---|\n| a | b |\n\n```sh\nmoat store verify\n```\n";
         let found = statements(page);
         assert_eq!(found, [(3, "| a | b |".to_owned())]);
     }

@@ -159,14 +159,7 @@ impl Storage {
         events: EventSender,
         clock: Clock,
     ) -> io::Result<Storage> {
-        Self::start_at(
-            writer::HEARTBEAT,
-            setup,
-            opening,
-            inboxes,
-            events,
-            clock,
-        )
+        Self::start_at(writer::HEARTBEAT, setup, opening, inboxes, events, clock)
     }
 
     fn start_at(

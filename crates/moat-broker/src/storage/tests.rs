@@ -223,15 +223,8 @@ fn rig_beating(
         store_bytes_max: 1000,
     };
     change(&mut setup);
-    let storage = Storage::start_at(
-        heartbeat,
-        setup,
-        opening,
-        senders,
-        sender,
-        Clock::start(),
-    )
-    .unwrap();
+    let storage =
+        Storage::start_at(heartbeat, setup, opening, senders, sender, Clock::start()).unwrap();
     Rig {
         store,
         storage,

@@ -45,10 +45,22 @@ struct Kept {
     number: u64,
 }
 
+/// Levels by name.
+type Children = BTreeMap<Box<str>, Level>;
+
+static NO_CHILDREN: Children = BTreeMap::new();
+
 #[derive(Default)]
 struct Level {
     message: Option<Kept>,
-    children: BTreeMap<Box<str>, Level>,
+    /// Absent while there are none: nearly every level is the last one of its topic.
+    children: Option<Box<Children>>,
+}
+
+impl Level {
+    fn children(&self) -> &Children {
+        self.children.as_deref().unwrap_or(&NO_CHILDREN)
+    }
 }
 
 /// Retained messages by topic.
@@ -122,12 +134,13 @@ impl Retained {
     fn place(&mut self, message: &Arc<Message>) -> Option<Arc<Message>> {
         let mut level = &mut self.root;
         for name in message.topic().split('/') {
-            if !level.children.contains_key(name) {
+            let children = level.children.get_or_insert_default();
+            if !children.contains_key(name) {
                 self.levels += 1;
-                self.branches += usize::from(level.children.is_empty());
-                level.children.insert(name.into(), Level::default());
+                self.branches += usize::from(children.is_empty());
+                children.insert(name.into(), Level::default());
             }
-            level = level.children.get_mut(name)?;
+            level = children.get_mut(name)?;
         }
         self.kept_total += 1;
         let kept = Kept {
@@ -164,11 +177,11 @@ impl Retained {
     fn missing(&self, topic: &str) -> usize {
         let (mut level, mut names) = (&self.root, topic.split('/'));
         while let Some(name) = names.next() {
-            match level.children.get(name) {
+            match level.children().get(name) {
                 Some(child) => level = child,
                 None => {
                     let below = names.count();
-                    let branches = below + usize::from(level.children.is_empty());
+                    let branches = below + usize::from(level.children().is_empty());
                     return tree_bytes(below + 1, branches);
                 }
             }
@@ -179,7 +192,7 @@ impl Retained {
     fn find(&self, topic: &str) -> Option<&Arc<Message>> {
         let mut level = &self.root;
         for name in topic.split('/') {
-            level = level.children.get(name)?;
+            level = level.children().get(name)?;
         }
         level.message.as_ref().map(|kept| &kept.message)
     }
@@ -259,21 +272,25 @@ fn remove_below(level: &mut Level, topic: &str, gone: &mut Gone) -> Option<Arc<M
         Some((name, rest)) => (name, Some(rest)),
         None => (topic, None),
     };
-    let child = level.children.get_mut(name)?;
+    let children = level.children.as_deref_mut()?;
+    let child = children.get_mut(name)?;
     let removed = match rest {
         Some(rest) => remove_below(child, rest, gone),
         None => child.message.take().map(|kept| kept.message),
     };
-    if child.message.is_none() && child.children.is_empty() {
-        level.children.remove(name);
+    if child.message.is_none() && child.children.is_none() {
+        children.remove(name);
         gone.levels += 1;
-        gone.branches += usize::from(level.children.is_empty());
+        if children.is_empty() {
+            level.children = None;
+            gone.branches += 1;
+        }
     }
     removed
 }
 
 fn visit_all(level: &Level, found: &mut impl FnMut(&Arc<Message>)) {
-    for child in level.children.values() {
+    for child in level.children().values() {
         child.message.iter().for_each(|kept| found(&kept.message));
         visit_all(child, found);
     }

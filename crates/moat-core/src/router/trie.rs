@@ -347,6 +347,10 @@ fn put<V: Entry>(list: &mut Vec<V>, entry: V) -> Option<V> {
     match list.iter_mut().find(|old| old.key() == key) {
         Some(old) => Some(std::mem::replace(old, entry)),
         None => {
+            if list.is_empty() {
+                // Most filters have one subscriber.
+                list.reserve_exact(1);
+            }
             list.push(entry);
             None
         }

@@ -55,9 +55,7 @@ struct Target {
 impl Target {
     /// Whether all there is to it is the message, at QoS 0.
     fn is_plain(&self) -> bool {
-        self.qos == QoS::AtMostOnce
-            && !self.retain
-            && matches!(self.ids, SubscriptionIdList::None)
+        self.qos == QoS::AtMostOnce && !self.retain && matches!(self.ids, SubscriptionIdList::None)
     }
 }
 

@@ -88,7 +88,7 @@ fn decode_identity(input: &mut Input<'_>) -> Result<Identity, Malformed> {
         username,
         groups: read_texts(input, "a group")?,
         expires_at: input.option(Input::moment)?,
-        certificate: input.option(decode_certificate)?,
+        certificate: input.option(decode_certificate)?.map(Box::new),
     })
 }
 

@@ -130,7 +130,8 @@ impl World {
     fn note_expired(&mut self) {
         for client in self.ledger.expired(self.now) {
             let number = self.clients[client].number;
-            self.history.record(history::Event::SessionEnded { client: number });
+            self.history
+                .record(history::Event::SessionEnded { client: number });
         }
     }
 

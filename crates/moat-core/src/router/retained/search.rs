@@ -85,7 +85,7 @@ impl<'t> Walk<'t, '_> {
             None => (None, None),
         };
         if let Some(start) = start
-            && let Some((name, child)) = level.children.get_key_value(start)
+            && let Some((name, child)) = level.children().get_key_value(start)
         {
             // It was looked at itself; what is below it was not, or not all of it.
             self.path.push(name);
@@ -93,13 +93,13 @@ impl<'t> Walk<'t, '_> {
             self.path.pop();
         }
         if name != "#" && name != "+" {
-            return match (start, level.children.get_key_value(name)) {
+            return match (start, level.children().get_key_value(name)) {
                 (None, Some((name, child))) => self.visit(name, child, rest),
                 _ => ControlFlow::Continue(()),
             };
         }
         let from = start.map_or(Bound::Unbounded, Bound::Excluded);
-        for (name, child) in level.children.range::<str, _>((from, Bound::Unbounded)) {
+        for (name, child) in level.children().range::<str, _>((from, Bound::Unbounded)) {
             if !(hide_system && name.starts_with('$')) {
                 self.visit(name, child, below_wildcard(filter, rest))?;
             }

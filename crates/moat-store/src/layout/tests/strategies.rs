@@ -207,7 +207,7 @@ fn identity() -> impl Strategy<Value = Identity> {
                 source,
                 groups,
                 username: same.or(username.map(Arc::from)),
-                certificate,
+                certificate: certificate.map(Box::new),
                 expires_at,
                 name,
             }
