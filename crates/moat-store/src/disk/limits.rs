@@ -18,9 +18,9 @@ pub const DISK_BUCKETS_MAX: usize = 64;
 /// Bytes of a segment that are in memory before they are moved from the journal into a table.
 pub(super) const SEGMENT_MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
 /// The same for a bucket.
-pub(super) const BUCKET_MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const BUCKET_MEMTABLE_BYTES: u64 = 2 * 1024 * 1024;
 /// The same for the store's own notes, which every commit adds to.
-pub(super) const NOTES_MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const NOTES_MEMTABLE_BYTES: u64 = 2 * 1024 * 1024;
 /// Blocks of tables that are kept in memory, in bytes.
 pub(super) const BLOCK_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Table files that are kept open.
