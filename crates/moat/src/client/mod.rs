@@ -22,7 +22,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use connection::{ANSWER_TIMEOUT_SECS, Stopper, reachable};
+pub(crate) use connection::{ANSWER_TIMEOUT_SECS, reachable};
 pub(crate) use error::ClientError;
 pub(crate) use interrupt::on_interrupt;
 pub(crate) use options::{ConnectArgs, parse_qos};

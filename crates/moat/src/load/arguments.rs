@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// Connections of one process at most: each takes a descriptor and a port of this machine.
-pub(crate) const CLIENTS_MAX: usize = 20_000;
+const CLIENTS_MAX: usize = 20_000;
 /// Pairs at most; each is two connections.
-pub(crate) const PAIRS_MAX: usize = CLIENTS_MAX / 2;
+const PAIRS_MAX: usize = CLIENTS_MAX / 2;
 /// Connections that `moat bench connect` opens at the same time, at most.
 const CONCURRENCY_MAX: usize = 1_000;
 /// Messages and connections that can be asked for.

@@ -168,7 +168,12 @@ impl<'p> Engine<'p> {
                 self.interrupt();
             }
             let now = Instant::now();
-            self.advance(now);
+            // One phase may end another at once, and what has ended causes no event to wait for.
+            let mut before = None;
+            while before != Some(self.phase) {
+                before = Some(self.phase);
+                self.advance(now);
+            }
             if self.phase == Phase::Over {
                 progress.end();
                 return Ok(());

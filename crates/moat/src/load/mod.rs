@@ -25,8 +25,8 @@ mod tally;
 mod wire;
 
 pub(crate) use arguments::{
-    CLIENTS_MAX, INFLIGHT_DEFAULT, PAIRS_MAX, parse_clients, parse_concurrency, parse_count,
-    parse_for, parse_inflight, parse_pairs, parse_rate, parse_size,
+    INFLIGHT_DEFAULT, parse_clients, parse_concurrency, parse_count, parse_for, parse_inflight,
+    parse_pairs, parse_rate, parse_size,
 };
 pub(crate) use engine::run;
 pub(crate) use plan::{Mode, Plan, Role, numbered};
