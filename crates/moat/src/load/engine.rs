@@ -31,8 +31,10 @@ const MESSAGES_IN_A_ROW_MAX: usize = 32;
 const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked whether the last answers have come.
 const DRAIN_TICK: Duration = Duration::from_millis(5);
-/// How long the last answers and messages may take.
+/// How long it is waited for the next of the last answers and messages.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long that may go on. A broker that holds clients to a rate takes its time for what is in its buffers.
+const DRAIN_TIME_TOTAL_MAX: Duration = Duration::from_secs(60);
 /// How long the broker may take to close what we have ended.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long nothing at all may happen while the broker owes answers.
@@ -71,6 +73,8 @@ struct Engine<'p> {
     phase: Phase,
     /// When the phase ends whatever happens.
     until: Option<Instant>,
+    /// When waiting for the last answers ends even if they still come.
+    drained: Option<Instant>,
     pace: Option<Pace>,
     /// When the first and the last thing happened that is measured.
     began: Instant,
@@ -152,6 +156,7 @@ impl<'p> Engine<'p> {
             opening: 0,
             phase: Phase::Opening,
             until: None,
+            drained: None,
             pace: None,
             began: start,
             last_progress: start,
@@ -239,6 +244,8 @@ impl<'p> Engine<'p> {
                 }
             }
             Phase::Running if is_late || self.has_enough() || self.alive == 0 => {
+                self.last_progress = now;
+                self.drained = Some(now + DRAIN_TIME_TOTAL_MAX);
                 self.enter(Phase::Draining, now + DRAIN_TIME_MAX);
             }
             Phase::Draining if is_late || self.is_settled() => {
@@ -417,6 +424,10 @@ impl<'p> Engine<'p> {
         let flushed = client.flush(&self.run, now);
         if before != State::Closing && self.phase != Phase::Closing {
             self.last_progress = now;
+        }
+        // After Ctrl-C nobody wants to wait for more.
+        if let (Phase::Draining, Some(drained)) = (self.phase, self.drained) {
+            self.until = Some(drained.min(now + DRAIN_TIME_MAX));
         }
         match done.and_then(|more| flushed.map(|()| more)) {
             Ok(more) => {

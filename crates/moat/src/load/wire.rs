@@ -11,8 +11,8 @@ use zeroize::Zeroize;
 
 /// Reads of one connection before the others have their turn.
 const READS_PER_TURN_MAX: usize = 16;
-/// Bytes an idle connection keeps room for.
-const IDLE_BYTES_MAX: usize = 4 << 10;
+/// Bytes a connection keeps room for while nothing is to be sent.
+const IDLE_BYTES_MAX: usize = 128 << 10;
 
 /// How reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl Wire {
                 self.output.zeroize();
             }
             self.output.clear();
-            if self.output.capacity() > IDLE_BYTES_MAX && self.tls.is_some() {
+            if self.output.capacity() > IDLE_BYTES_MAX {
                 self.output = Vec::new();
             }
             self.written = 0;

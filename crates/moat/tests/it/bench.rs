@@ -273,6 +273,28 @@ fn a_connection_that_breaks_takes_its_unconfirmed_messages_with_it() {
 }
 
 #[test]
+fn a_message_that_does_not_come_back_is_missing() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let broker = std::thread::spawn(move || {
+        let mut streams = [(); 2].map(|()| listener.accept().unwrap().0);
+        for stream in &mut streams {
+            answer_connect(stream);
+        }
+        grant(&mut streams[0]);
+        assert!(matches!(
+            decode(&next_packet(&mut streams[1])),
+            Ok(Packet::Publish(_))
+        ));
+    });
+    let (summary, code, err) = bench(&folder, &["latency", "--url", &url, "--count", "1"]);
+    broker.join().unwrap();
+    assert_eq!((code, &summary["missing"]), (1, &1.into()), "{summary}");
+    assert!(err.contains("messages missing: 1"), "{err}");
+}
+
+#[test]
 fn ctrl_c_ends_a_run_with_its_summary() {
     let folder = Folder::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -285,12 +307,7 @@ fn ctrl_c_ends_a_run_with_its_summary() {
         .unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     answer_connect(&mut stream);
-    let subscribe = next_packet(&mut stream);
-    let Ok(Packet::Subscribe(subscribe)) = decode(&subscribe) else {
-        panic!("{subscribe:?}");
-    };
-    let suback = SubAck::new(subscribe.packet_id, &[ReasonCode::Success]);
-    say(&mut stream, &Packet::SubAck(suback));
+    grant(&mut stream);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
     // The goodbye is said although nobody asks for more.
@@ -373,6 +390,16 @@ fn answer_connect(stream: &mut TcpStream) {
     let connect = next_packet(stream);
     assert!(matches!(decode(&connect), Ok(Packet::Connect(_))));
     say(stream, &Packet::ConnAck(ConnAck::new(ReasonCode::Success)));
+}
+
+/// Answers a SUBSCRIBE.
+fn grant(stream: &mut TcpStream) {
+    let bytes = next_packet(stream);
+    let Ok(Packet::Subscribe(subscribe)) = decode(&bytes) else {
+        panic!("{bytes:?}");
+    };
+    let suback = SubAck::new(subscribe.packet_id, &[ReasonCode::Success]);
+    say(stream, &Packet::SubAck(suback));
 }
 
 fn next_packet(stream: &mut TcpStream) -> Vec<u8> {
