@@ -104,15 +104,17 @@ pub(crate) fn run(
     }
     let mut engine = Engine::new(plan, target, login)?;
     let is_stopped = Arc::new(AtomicBool::new(false));
-    let waker = Waker::new(engine.poll.registry(), WAKER).map_err(Failure::failed)?;
-    let stop = Arc::clone(&is_stopped);
+    // It lives as long as the engine: a waker that is gone wakes nobody, even if it was called before.
+    let waker = Arc::new(Waker::new(engine.poll.registry(), WAKER).map_err(Failure::failed)?);
+    let (stop, wake) = (Arc::clone(&is_stopped), Arc::clone(&waker));
     on_interrupt(move || {
         stop.store(true, Ordering::SeqCst);
-        // Without it the next tick sees it.
-        let _later = waker.wake();
+        // If it fails, the next tick sees it.
+        let _later = wake.wake();
     });
     let cpu_before = cpu_time();
     engine.work(&is_stopped, output)?;
+    drop(waker);
     let cpu = cpu_time()
         .zip(cpu_before)
         .map(|(after, before)| after.saturating_sub(before));
