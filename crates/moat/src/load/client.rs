@@ -87,6 +87,8 @@ pub(super) struct Client {
     last_sent: Instant,
     keep_alive: Duration,
     ping_sent: Option<Instant>,
+    /// The broker has closed its side; what it said before may still be unread.
+    is_closed: bool,
     exchange: Exchange,
     /// The number of the next message, sent or expected.
     next_number: u64,
@@ -129,6 +131,7 @@ impl Client {
             last_sent: now,
             keep_alive: Duration::from_secs(KEEP_ALIVE_SECS.into()),
             ping_sent: None,
+            is_closed: false,
             exchange: Exchange::new(run.plan.inflight),
             next_number: 0,
             taken: BTreeSet::new(),
@@ -219,7 +222,9 @@ impl Client {
     ) -> Result<bool, ClientError> {
         let mut input = std::mem::take(&mut self.input);
         let mut buffer = std::mem::take(&mut run.buffer);
-        let fill = self.wire.read(&mut buffer, &mut input, is_closed);
+        // That is told once, and there may be more to read than this turn takes.
+        self.is_closed |= is_closed;
+        let fill = self.wire.read(&mut buffer, &mut input, self.is_closed);
         run.buffer = buffer;
         let used = self.packets(&input, run)?;
         if used == input.len() {

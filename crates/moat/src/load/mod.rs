@@ -1,7 +1,7 @@
 //! The load generator of `moat bench`: many connections on one thread, over our codec, against any broker.
 //!
 //! - `plan`: what is to be done.
-//! - `engine`: the loop: open, send what is due, read, end.
+//! - `engine`: the loop: open, send what is due, read, end. `engine::connections`: what it does with each.
 //! - `client`: what one connection says and understands.
 //! - `exchange`: messages on their way to the broker, and how long it takes for them.
 //! - `stamp`: what stands in the payload, so that each message is known again.
