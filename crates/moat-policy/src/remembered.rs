@@ -85,7 +85,9 @@ mod tests {
         let mut publish = Publish::new(topic, b"x");
         publish.retain = retain;
         let mut aliases = InboundAliases::new(0);
-        let resolved = aliases.resolve(publish.clone(), &Limits::generous()).unwrap();
+        let resolved = aliases
+            .resolve(publish.clone(), &Limits::generous())
+            .unwrap();
         let again = snapshot.authorize_publish_again(who, resolved, memory);
         let mut aliases = InboundAliases::new(0);
         let resolved = aliases.resolve(publish, &Limits::generous()).unwrap();
