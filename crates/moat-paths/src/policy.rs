@@ -81,7 +81,7 @@ pub(crate) fn ten_rules(others: usize) -> Snapshot {
     let source = PolicySourceText {
         file: "policy.toml".into(),
         format: PolicyFormat::Toml,
-        text: text.into(),
+        text,
     };
     Snapshot::compile(vec![source], 1).unwrap()
 }
