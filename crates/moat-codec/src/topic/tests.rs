@@ -151,3 +151,20 @@ fn matching_follows_section_4_7() {
         );
     }
 }
+
+#[test]
+fn every_byte_is_found_at_every_place() {
+    for length in 0..3 * STEP {
+        for place in 0..length {
+            for byte in 0..=u8::MAX {
+                let mut bytes = vec![b'a'; length];
+                bytes[place] = byte;
+                let scan = Scan::of(&bytes);
+                assert_eq!(scan.separators, usize::from(byte == b'/'));
+                assert_eq!(scan.nul, byte == 0);
+                assert_eq!(scan.wildcard, byte == b'+' || byte == b'#');
+            }
+        }
+        assert_eq!(Scan::of(&vec![b'/'; length]).separators, length);
+    }
+}
