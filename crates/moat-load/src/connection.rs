@@ -18,6 +18,9 @@ use crate::tls::TlsStream;
 /// How long an answer of the broker may take.
 const ANSWER: Duration = Duration::from_secs(60);
 
+/// How long a session without a connection stays.
+const EXPIRY_SECS: u32 = 3600;
+
 /// Kinds of packets, the upper half of their first byte.
 pub(crate) const SUBACK: u8 = 9;
 pub(crate) const UNSUBACK: u8 = 11;
@@ -33,6 +36,14 @@ pub(crate) struct Who {
 }
 
 impl Who {
+    /// A connection whose session outlives it.
+    pub(crate) fn lasting(id: String, number: usize) -> Self {
+        Self {
+            expiry_secs: Some(EXPIRY_SECS),
+            ..Self::clean(id, number)
+        }
+    }
+
     /// A connection without a past and without a future.
     pub(crate) fn clean(id: String, number: usize) -> Self {
         Self {

@@ -26,6 +26,7 @@ options
   --addr 127.0.0.1:1883  --v5  --user U  --pass P  --label TEXT  --broker-pid PID
   --qos 0|1|2  --sub-qos Q  --payload 64  --secs 5  --warmup 1  --latency  --user-properties N
   --rate MSGS_PER_S  of all publishers together; 0 is as fast as it goes
+  --durable                 subscribers have sessions that outlive their connections
   --share  --retain  --no-clear  --settle SECS  --keepalive SECS
   --batch 16  --batches 4   a publisher has batch x batches messages under way
   --inflight 1000           unacknowledged at most
@@ -57,6 +58,7 @@ pub(crate) struct Options {
     pub(crate) churn: f64,
     pub(crate) wildcards: bool,
     pub(crate) latency: bool,
+    pub(crate) durable: bool,
     pub(crate) warmup_secs: f64,
     pub(crate) secs: f64,
     pub(crate) settle_secs: f64,
@@ -131,6 +133,7 @@ impl Options {
             churn: 0.0,
             wildcards: false,
             latency: false,
+            durable: false,
             warmup_secs: 1.0,
             secs: 5.0,
             settle_secs: 1.0,
@@ -162,6 +165,7 @@ impl Options {
             "--v5" => self.v5 = true,
             "--retain" => self.retain = true,
             "--latency" => self.latency = true,
+            "--durable" => self.durable = true,
             "--share" => self.share = true,
             "--no-clear" => self.clear = false,
             "--tls" => self.tls = true,

@@ -17,8 +17,6 @@ use crate::packet;
 use crate::report::Report;
 use crate::tls;
 
-/// How long a session without a connection stays.
-const EXPIRY_SECS: u32 = 3600;
 /// How long nothing may come.
 const QUIET: Duration = Duration::from_secs(3);
 
@@ -32,11 +30,7 @@ struct Counts {
 }
 
 fn who(number: usize) -> Who {
-    Who {
-        id: format!("q{}-{number}", std::process::id()),
-        expiry_secs: Some(EXPIRY_SECS),
-        number,
-    }
+    Who::lasting(format!("q{}-{number}", std::process::id()), number)
 }
 
 /// Makes `--n` sessions, publishes `--msgs` to each while they are away, and takes them back.

@@ -240,7 +240,7 @@ async fn change(options: &Options, connection: &mut Connection, done: usize) -> 
         .collect();
     let filters = filters.iter().map(String::as_str);
     let mut out = Vec::new();
-    let answer = if done / CHURN_FILTERS % 2 == 0 {
+    let answer = if (done / CHURN_FILTERS).is_multiple_of(2) {
         packet::subscribe(&mut out, options.v5, 1, filters, 0);
         SUBACK
     } else {

@@ -226,6 +226,10 @@ pub(crate) async fn run(options: &Arc<Options>, scenario: &str) -> Result<Outcom
     let missing = wanted.saturating_sub(shared.received.load(Relaxed));
     for task in tasks {
         task.abort();
+        let _ended = task.await;
+    }
+    if options.durable {
+        forget(options, plan.subscribers.len()).await?;
     }
     Ok(Outcome {
         from,
@@ -246,7 +250,7 @@ async fn start(shared: &Arc<Shared>, plan: &Plan) -> Result<Vec<JoinHandle<()>>,
     let tag = std::process::id();
     let mut tasks = Vec::new();
     for (number, subscribed) in plan.subscribers.iter().enumerate() {
-        let who = Who::clean(format!("s{tag}-{number}"), number);
+        let who = subscriber(options, number);
         let mut connection = Connection::open(options, config.as_ref(), &who).await?;
         connection
             .subscribe(&subscribed.filter, options.sub_qos())
@@ -269,6 +273,31 @@ async fn start(shared: &Arc<Shared>, plan: &Plan) -> Result<Vec<JoinHandle<()>>,
         tasks.push(tokio::spawn(publisher.run()));
     }
     Ok(tasks)
+}
+
+fn subscriber(options: &Options, number: usize) -> Who {
+    let id = format!("s{}-{number}", std::process::id());
+    if options.durable {
+        Who::lasting(id, number)
+    } else {
+        Who::clean(id, number)
+    }
+}
+
+/// Ends the sessions that outlived their connections.
+async fn forget(options: &Options, subscribers: usize) -> Result<(), String> {
+    let config = tls::client(options)?;
+    for number in 0..subscribers {
+        let who = Who {
+            expiry_secs: None,
+            ..subscriber(options, number)
+        };
+        Connection::open(options, config.as_ref(), &who)
+            .await?
+            .bye()
+            .await;
+    }
+    Ok(())
 }
 
 /// Waits until the time is over; `true` if no message came for a while.
@@ -329,6 +358,7 @@ impl Outcome {
             .text("label", &options.label)
             .text("proto", options.protocol())
             .flag("tls", options.tls)
+            .flag("durable", options.durable)
             .count("qos", options.qos.into())
             .count("payload", options.payload_bytes as u64)
             .count("user_properties", options.user_properties as u64)
