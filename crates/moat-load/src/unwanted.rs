@@ -13,8 +13,6 @@ use crate::packet;
 use crate::report::Report;
 use crate::tls;
 
-/// Messages between two PINGREQ of one connection.
-const ROUND: usize = 256;
 /// Topics of one publisher, which it takes in turn.
 const TOPICS: usize = 16;
 
@@ -69,18 +67,20 @@ async fn publish(
     published: &AtomicU64,
 ) -> Result<(), String> {
     let tag = std::process::id();
-    let mut round = Vec::new();
-    for message in 0..ROUND {
+    let mut batch = Vec::new();
+    for message in 0..options.batch {
         let topic = format!("u{tag}/{number}/{}", message % TOPICS);
         let mut what = options.publish(&topic);
         (what.qos, what.retain) = (0, false);
-        let places = packet::publish(&mut round, &what);
-        packet::stamp(&mut round, places, now_ns(), number as u32, message as u32);
+        let places = packet::publish(&mut batch, &what);
+        packet::stamp(&mut batch, places, now_ns(), number as u32, message as u32);
     }
-    packet::pingreq(&mut round);
     loop {
-        connection.send(&round).await?;
-        connection.wait(crate::connection::PINGRESP).await?;
-        published.fetch_add(ROUND as u64, Relaxed);
+        // As much at once and as much under way as in the rows with subscribers.
+        for _ in 0..options.batches {
+            connection.send(&batch).await?;
+        }
+        connection.ping().await?;
+        published.fetch_add((options.batch * options.batches) as u64, Relaxed);
     }
 }

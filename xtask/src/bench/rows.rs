@@ -240,7 +240,7 @@ pub(super) const ROWS: &[Row] = &[
     traffic(
         "unwanted",
         "publishes to topics nobody wants ÷ the floor's read",
-        "unwanted --pubs 10 --secs {secs}",
+        "unwanted --pubs 50 --secs {secs}",
     )
     .at_most(1.2, 1.2),
     traffic(

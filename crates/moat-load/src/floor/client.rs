@@ -154,7 +154,10 @@ impl Client {
     }
 
     fn pass_on(&mut self, bytes: &[u8], clients: &mut Clients) {
-        let Some(targets) = self.targets.take().filter(|_| !bytes.is_empty()) else {
+        if bytes.is_empty() {
+            return;
+        }
+        let Some(targets) = self.targets.take() else {
             return;
         };
         for &target in &targets {
@@ -252,4 +255,76 @@ fn string(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let length = bytes.get(at..at + 2)?;
     let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
     bytes.get(at + 2..at + 2 + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    /// A subscriber of the topic with number 0, and the publisher that is taken out as number 1.
+    fn clients(topic: &str) -> (Clients, Client) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = || Client::new(TcpStream::connect(address).unwrap());
+        let mut clients = Clients::default();
+        clients.all = vec![Some(client()), None];
+        let mut subscriber = clients.all[0].take().unwrap();
+        let mut out = vec![];
+        packet::subscribe(&mut out, false, 7, [topic], 0);
+        assert!(!subscriber.input(&out, 0, &mut clients));
+        assert_eq!(subscriber.output, [0x90, 3, 0, 7, 0]);
+        subscriber.output.clear();
+        clients.all[0] = Some(subscriber);
+        (clients, client())
+    }
+
+    fn publishes(count: usize, payload_bytes: usize) -> Vec<u8> {
+        let mut out = vec![];
+        for _ in 0..count {
+            let what = packet::Publish {
+                v5: false,
+                topic: "a/b",
+                qos: 0,
+                retain: false,
+                payload_bytes,
+                user_properties: 0,
+            };
+            packet::publish(&mut out, &what);
+        }
+        out
+    }
+
+    #[test]
+    fn every_byte_of_a_publish_is_passed_on_however_it_is_cut() {
+        for payload_bytes in [16, 1000] {
+            let sent = publishes(5, payload_bytes);
+            for piece in [1, 2, 7, 100, 300, 1003, sent.len()] {
+                let (mut clients, mut publisher) = clients("a/#");
+                for bytes in sent.chunks(piece) {
+                    assert!(!publisher.input(bytes, 1, &mut clients));
+                }
+                let got = &clients.all[0].as_ref().unwrap().output;
+                assert!(*got == sent, "{payload_bytes} bytes in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_publish_of_qos_1_is_acknowledged_and_one_nobody_wants_goes_nowhere() {
+        let (mut clients, mut publisher) = clients("x/y");
+        let bytes = [0x32, 7, 0, 3, b'a', b'/', b'b', 1, 2];
+        assert!(!publisher.input(&bytes, 1, &mut clients));
+        assert_eq!(publisher.output, [0x40, 2, 1, 2]);
+        assert!(!clients.all[0].as_ref().unwrap().has_output());
+    }
+
+    #[test]
+    fn a_client_that_says_goodbye_or_nonsense_is_done() {
+        let (mut clients, mut publisher) = clients("x/y");
+        assert!(publisher.input(&[0xe0, 0], 1, &mut clients));
+        // A topic longer than its packet.
+        assert!(publisher.input(&[0x30, 3, 0, 9, b'a'], 1, &mut clients));
+    }
 }
