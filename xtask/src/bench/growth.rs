@@ -111,13 +111,21 @@ const CURVES: &[Curve] = &[
 /// With `--quick`, steps beyond it are left out.
 const QUICK_STEP_MAX: usize = 10_000;
 
-/// Measures all curves, or those that `--rows` cannot name: it does not apply here.
+/// The ids of all curves.
+pub(super) fn ids() -> impl Iterator<Item = &'static str> {
+    CURVES.iter().map(|curve| curve.id)
+}
+
+/// Measures all curves, or those that `--rows` names.
 ///
 /// # Errors
 /// Moat does not start.
 pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
     let mut curves = Vec::new();
-    for curve in CURVES {
+    let is_chosen = |curve: &&Curve| {
+        options.rows.is_empty() || options.rows.iter().any(|name| name == curve.id)
+    };
+    for curve in CURVES.iter().filter(is_chosen) {
         let mut series = vec![Vec::new(); curve.lines.len()];
         let steps = curve.steps.iter().copied();
         for step in steps.filter(|step| !options.is_quick || *step <= QUICK_STEP_MAX) {

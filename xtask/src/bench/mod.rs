@@ -37,12 +37,14 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
     if let Some(file) = &options.plot {
         return plot::run(file, &out);
     }
-    let rows = rows::chosen(&options.rows)?;
-    let site = site(root, &options)?;
     if options.is_growth {
+        rows::check(&options.rows, growth::ids)?;
+        let site = site(root, &options)?;
         let curves = growth::run(&site, &options)?;
         return write(&out, "growth.json", &curves);
     }
+    let rows = rows::chosen(&options.rows)?;
+    let site = site(root, &options)?;
     let kinds = kinds(&options);
     let setting = setting(root, &site, &options, &kinds);
     let table = run::rounds(&site, &options, &kinds, &rows)?;

@@ -175,10 +175,7 @@ fn once(
 ) -> Result<Value, String> {
     if let Base::OwnPlain(words) = row.base {
         match load(site, server, Door::Plain, &sizes.fill(words)) {
-            Ok(plain) => {
-                runs.base.extend(figure(&plain, row.figure));
-                runs.base_latencies.extend(figure(&plain, "p50_us"));
-            }
+            Ok(plain) => runs.base.extend(figure(&plain, row.figure)),
             Err(error) => runs.faults.push(format!("in plain: {error}")),
         }
     }
@@ -190,12 +187,30 @@ fn once(
     match &result {
         Ok(report) => {
             runs.figures.extend(figure(report, row.figure));
-            runs.latencies.extend(figure(report, "p50_us"));
+            if row.latency_load.is_none() {
+                runs.latencies.extend(figure(report, "p50_us"));
+            }
             runs.faults.extend(fault(report));
         }
         Err(error) => runs.faults.push(error.clone()),
     }
+    if let Some(words) = row.latency_load {
+        latency(site, server, row, &sizes.fill(words), runs);
+    }
     result
+}
+
+/// Measures the latency by a load of its own, in plain and through the row's door.
+fn latency(site: &Site, server: &Server, row: &Row, words: &str, runs: &mut Runs) {
+    for (door, into) in [
+        (Door::Plain, &mut runs.base_latencies),
+        (row.door, &mut runs.latencies),
+    ] {
+        match load(site, server, door, words) {
+            Ok(report) => into.extend(figure(&report, "p50_us")),
+            Err(error) => runs.faults.push(format!("latency: {error}")),
+        }
+    }
 }
 
 /// What must not be in a report.
