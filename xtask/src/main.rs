@@ -1,4 +1,4 @@
-//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`, `cargo xtask model`. No shell scripts.
+//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask model`. No shell scripts.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 #![allow(
     clippy::print_stdout,

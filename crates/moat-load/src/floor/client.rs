@@ -268,8 +268,10 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let client = || Client::new(TcpStream::connect(address).unwrap());
-        let mut clients = Clients::default();
-        clients.all = vec![Some(client()), None];
+        let mut clients = Clients {
+            all: vec![Some(client()), None],
+            ..Clients::default()
+        };
         let mut subscriber = clients.all[0].take().unwrap();
         let mut out = vec![];
         packet::subscribe(&mut out, false, 7, [topic], 0);
