@@ -14,6 +14,7 @@ pub(crate) const FOR_TESTS: &[Program] = &[
     ("mosquitto", "mosquitto"),
     ("openssl", "openssl"),
     ("strace", "strace"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Where Debian puts programs that are not on everybody's path.

@@ -11,6 +11,7 @@ mod conformance;
 mod foreign;
 mod generate;
 mod install;
+mod instructions;
 mod model;
 mod siege;
 mod simulate;
@@ -33,6 +34,7 @@ usage: cargo xtask COMMAND
                 `hostile NAME` for the attacks with that in their name
   fume          broken sessions against a release build: --minutes N, --seed S, --first BATCH, --batches N
   simulate      the whole broker on a virtual clock, with crashes: --seeds N, --from S; --seed S runs one and tells what happens
+  instructions  count the instructions of the hottest paths and compare them with the numbers in the repository; --write keeps them
   gen --check   fail if a generated file is not what `gen` would write, or a statement of MQTT has no test
   tidy          check the rules of the house that no other tool knows
   foreign [CLIENT...]
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root),
         ["hostile", attack @ ..] => siege::run(&root, "hostile", attack),
         ["simulate", options @ ..] => simulate::run(&root, options),
+        ["instructions", options @ ..] => instructions::run(&root, options),
         ["fume", options @ ..] => siege::run(&root, "fume", options),
         ["foreign", clients @ ..] => foreign::run_alone(&root, clients),
         ["model"] => model::run(&root, model::CASES),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::tests_run::{self, Count};
-use crate::{foreign, generate, install, tidy};
+use crate::{foreign, generate, install, instructions, tidy};
 
 /// Crates that must not be linked: one crypto provider, no OpenSSL, nothing unmaintained.
 const FORBIDDEN_CRATES: &[&str] = &["ring", "openssl-sys", "native-tls", "rustls-pemfile"];
@@ -40,6 +40,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     });
     // The tests speak to Debian's mosquitto, as a client and as a second opinion.
     steps.step("MQTT clients", || install::run(install::FOR_TESTS));
+    steps.step("instructions", || instructions::run(root, &[]));
     if has_nextest(cargo) {
         // The same build serves both: only the filter differs.
         let nextest = "nextest run --workspace --no-fail-fast --status-level fail -E";

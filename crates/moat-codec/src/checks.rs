@@ -4,8 +4,8 @@
 use std::num::NonZeroU32;
 
 use crate::{
-    DecodeError, Framed, InboundAliases, Limits, Packet, Patch, Publish, PublishFrame, TopicFilter,
-    TopicName, Version, frame,
+    DecodeError, Framed, InboundAliases, Limits, Packet, Parts, Patch, Publish, PublishFrame,
+    TopicFilter, TopicName, Version, frame,
 };
 
 /// Prefixes of the input that are framed; a fixed header has at most five bytes.
@@ -73,6 +73,16 @@ pub fn frame_is_encode(publish: &Publish<'_>, version: Version) {
         subscription_ids: &ids,
         topic_alias: None,
     };
+    let parts = Parts {
+        topic: publish.topic.as_bytes(),
+        properties: publish.properties.raw(),
+        payload: publish.payload,
+    };
+    let size = u32::try_from(expected.len()).unwrap_or(u32::MAX);
+    let mut once = vec![0xEE];
+    assert!(!parts.write_to(version, &patch, size - 1, &mut once));
+    assert!(parts.write_to(version, &patch, size, &mut once));
+    assert_eq!(&once[1..], expected);
     for (has_expiry, with_packet_id) in [(false, false), (false, true), (true, false), (true, true)]
     {
         let (topic, raw) = (publish.topic, publish.properties.raw());

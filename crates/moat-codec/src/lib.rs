@@ -49,7 +49,7 @@ pub use packet::{
 };
 pub use packet_id::PacketId;
 pub use property::{NonZeroVarInt, Property};
-pub use publish_frame::{Patch, PublishFrame, SUBSCRIPTION_IDS_PER_FRAME_MAX};
+pub use publish_frame::{Parts, Patch, PublishFrame, SUBSCRIPTION_IDS_PER_FRAME_MAX};
 pub use qos::QoS;
 pub use reason::ReasonCode;
 pub use subscription_ids::SubscriptionIds;

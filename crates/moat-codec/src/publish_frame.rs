@@ -205,33 +205,80 @@ impl PublishFrame {
         &'a self,
         patch: &Patch<'a>,
     ) -> Head<'a, impl Iterator<Item = u32> + Clone + use<'a>> {
-        let ids = patch.subscription_ids.iter().map(|id| id.get());
-        let topic = &self.bytes[self.topic_at..self.topic_end];
-        let (topic, topic_alias) = match patch.topic_alias.filter(|_| self.version.is_v5()) {
-            None => (topic, None),
-            Some(TopicAlias::Set(alias)) => (topic, Some(alias)),
-            Some(TopicAlias::Use(alias)) => (&topic[..0], Some(alias)),
+        let message = Parts {
+            topic: &self.bytes[self.topic_at..self.topic_end],
+            properties: &self.bytes[self.forwarded_at..self.payload_at],
+            payload: self.payload(),
+        };
+        patch.head(self.version, &message)
+    }
+}
+
+/// A message that is written for one receiver only, without a [`PublishFrame`] in between.
+#[derive(Clone, Copy)]
+pub struct Parts<'a> {
+    /// The topic of a [`TopicName`](crate::TopicName).
+    pub topic: &'a [u8],
+    /// [`ForwardedProperties::raw`](crate::ForwardedProperties::raw); left out before 5.0.
+    pub properties: &'a [u8],
+    /// The message itself.
+    pub payload: &'a [u8],
+}
+
+impl Parts<'_> {
+    /// Appends the PUBLISH of `version` for the receiver of `patch`, byte for byte what a [`PublishFrame`] makes of both. Returns whether
+    /// it was written: not if it is larger than `size_max` bytes, or than any packet.
+    pub fn write_to(
+        &self,
+        version: Version,
+        patch: &Patch<'_>,
+        size_max: u32,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let head = patch.head(version, self);
+        let lengths = head.lengths();
+        if lengths.wire > size_max as usize || lengths.remaining > varint::MAX as usize {
+            return false;
+        }
+        out.reserve(lengths.wire);
+        head.write(&lengths, out);
+        out.extend_from_slice(self.payload);
+        true
+    }
+}
+
+impl<'a> Patch<'a> {
+    /// What stands before the payload of `message` for this receiver.
+    #[inline]
+    fn head(
+        &self,
+        version: Version,
+        message: &Parts<'a>,
+    ) -> Head<'a, impl Iterator<Item = u32> + Clone + use<'a>> {
+        let ids = self.subscription_ids.iter().map(|id| id.get());
+        let (topic, topic_alias) = match self.topic_alias.filter(|_| version.is_v5()) {
+            None => (message.topic, None),
+            Some(TopicAlias::Set(alias)) => (message.topic, Some(alias)),
+            Some(TopicAlias::Use(alias)) => (&message.topic[..0], Some(alias)),
         };
         Head {
-            version: self.version,
-            qos: patch.effective_qos(),
-            dup: patch.dup,
-            retain: patch.retain,
+            version,
+            qos: self.effective_qos(),
+            dup: self.dup,
+            retain: self.retain,
             topic,
-            packet_id: patch.packet_id,
-            message_expiry_secs: patch.message_expiry_secs,
+            packet_id: self.packet_id,
+            message_expiry_secs: self.message_expiry_secs,
             topic_alias,
             // No decoded SUBSCRIBE has an identifier above the maximum, and none could be sent.
             subscription_ids: ids
                 .filter(|&id| id <= varint::MAX)
                 .take(SUBSCRIPTION_IDS_PER_FRAME_MAX),
-            forwarded: &self.bytes[self.forwarded_at..self.payload_at],
-            payload_len: self.bytes.len() - self.payload_at,
+            forwarded: message.properties,
+            payload_len: message.payload.len(),
         }
     }
-}
 
-impl Patch<'_> {
     /// QoS 1 and 2 need a packet identifier [MQTT-2.2.1-4].
     #[inline]
     const fn effective_qos(&self) -> QoS {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use moat_codec::{Patch, PublishFrame, QoS, Resolved, TopicAlias, Version};
+use moat_codec::{Parts, Patch, PublishFrame, QoS, Resolved, TopicAlias, Version};
 use moat_policy::Authorized;
 
 use crate::Time;
@@ -71,7 +71,11 @@ impl Message {
     #[must_use]
     pub fn topic(&self) -> &str {
         // The bytes were copied from a `str`; falling back keeps this free of panics.
-        std::str::from_utf8(&self.bytes[..self.topic_len as usize]).unwrap_or_default()
+        std::str::from_utf8(self.topic_bytes()).unwrap_or_default()
+    }
+
+    fn topic_bytes(&self) -> &[u8] {
+        &self.bytes[..self.topic_len as usize]
     }
 
     /// The forwarded properties, without a length prefix.
@@ -161,6 +165,8 @@ pub struct Outgoing<'a> {
     source: Source<'a>,
     shared: Option<Arc<Message>>,
     frames: &'a mut FrameCache,
+    /// Whether one receiver is all there is, so that a frame to copy from is not worth it.
+    is_for_one: bool,
     /// The publisher's QoS.
     pub qos: QoS,
     /// The publisher's RETAIN flag.
@@ -188,6 +194,7 @@ impl<'a> Outgoing<'a> {
             source: Source::Packet { publish, publisher },
             shared: None,
             frames,
+            is_for_one: false,
             now,
         }
     }
@@ -202,8 +209,21 @@ impl<'a> Outgoing<'a> {
             source: Source::Shared(message),
             shared: None,
             frames,
+            is_for_one: false,
             now,
         }
+    }
+
+    /// The same, when there is no second receiver.
+    #[must_use]
+    pub fn for_one(mut self) -> Self {
+        self.is_for_one = true;
+        self
+    }
+
+    /// Says whether the next receiver is the only one.
+    pub fn set_for_one(&mut self, is_for_one: bool) {
+        self.is_for_one = is_for_one;
     }
 
     /// The topic name.
@@ -271,6 +291,9 @@ impl<'a> Outgoing<'a> {
             subscription_ids: to.subscription_ids,
             topic_alias: to.topic_alias,
         };
+        if self.is_for_one {
+            return self.parts().write_to(to.version, &patch, size_max, out);
+        }
         let Some(frame) = self.frame(to.version, to.packet_id.is_some()) else {
             return false;
         };
@@ -281,10 +304,18 @@ impl<'a> Outgoing<'a> {
         true
     }
 
-    /// The PUBLISH at QoS 0 that all receivers of this version get who have nothing of their own in it, if there is one.
+    /// As [`Self::write`] for a receiver at QoS 0 that has nothing of its own in it. Returns whether it was written; where not,
+    /// [`Self::write`] may do it all the same.
     #[inline]
-    pub fn plain(&mut self, version: Version) -> Option<&[u8]> {
-        self.frame(version, false)?.plain()
+    pub fn write_plain(&mut self, version: Version, size_max: u32, out: &mut Vec<u8>) -> bool {
+        if self.is_for_one {
+            return self.write(&Receiver::plain(version), size_max, out);
+        }
+        let frame = self.frame(version, false);
+        let bytes = frame.and_then(PublishFrame::plain);
+        let bytes = bytes.filter(|bytes| bytes.len() <= size_max as usize);
+        out.extend_from_slice(bytes.unwrap_or_default());
+        bytes.is_some()
     }
 
     /// The frame of one shape, encoded on first use. `None` when no encoding can hold it, as when
@@ -300,13 +331,11 @@ impl<'a> Outgoing<'a> {
 
     #[cold]
     fn encode(&self, version: Version, with_packet_id: bool) -> Option<PublishFrame> {
-        let (properties, payload) = match self.source {
-            Source::Packet { publish, .. } => {
-                let packet = publish.get().publish();
-                (packet.properties.raw(), packet.payload)
-            }
-            Source::Shared(message) => (message.properties(), message.payload()),
-        };
+        let Parts {
+            properties,
+            payload,
+            ..
+        } = self.parts();
         let has_expiry = self.expires_at.is_some();
         let topic = self.topic();
         PublishFrame::encode(
@@ -318,6 +347,40 @@ impl<'a> Outgoing<'a> {
             payload,
         )
         .ok()
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        match self.source {
+            Source::Packet { publish, .. } => {
+                let packet = publish.get().publish();
+                Parts {
+                    topic: publish.get().topic().as_str().as_bytes(),
+                    properties: packet.properties.raw(),
+                    payload: packet.payload,
+                }
+            }
+            Source::Shared(message) => Parts {
+                topic: message.topic_bytes(),
+                properties: message.properties(),
+                payload: message.payload(),
+            },
+        }
+    }
+}
+
+impl Receiver<'_> {
+    /// At QoS 0, with nothing of its own.
+    #[must_use]
+    pub fn plain(version: Version) -> Self {
+        Receiver {
+            version,
+            qos: QoS::AtMostOnce,
+            dup: false,
+            retain: false,
+            packet_id: None,
+            subscription_ids: &[],
+            topic_alias: None,
+        }
     }
 }
 

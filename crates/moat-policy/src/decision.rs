@@ -86,7 +86,7 @@ impl<T> Authorized<T> {
 }
 
 /// The place of a rule in its snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RuleId(pub(crate) u32);
 
 /// The policy does not allow it.

@@ -1,5 +1,7 @@
 //! The compiled policy, and the decisions it makes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use moat_codec::{Resolved, TopicFilter, TopicName};
 
 use crate::decision::{Action, Authorized, Denied, RuleId, RuleRef};
@@ -19,6 +21,8 @@ use crate::system::{SYSTEM_RULE, is_system_topic};
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     version: u64,
+    /// Tells it from all others of this process.
+    id: u64,
     rules: Vec<Rule>,
     index: Index,
     warnings: Vec<PolicyWarning>,
@@ -87,6 +91,11 @@ impl Snapshot {
     /// The number its maker gave this snapshot; later ones have greater numbers.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// A number above 0 that no other policy of this process has.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// What is doubtful about the files.
@@ -241,8 +250,10 @@ impl Snapshot {
                 rule
             })
             .collect();
+        static IDS: AtomicU64 = AtomicU64::new(1);
         Self {
             version,
+            id: IDS.fetch_add(1, Ordering::Relaxed),
             rules,
             index,
             warnings: Vec::new(),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::command::{publish, subscribe};
+use crate::command::{bench, publish, subscribe};
 use crate::data_folder::DataPlace;
 
 /// The data folder if none is named.
@@ -61,6 +61,9 @@ pub(crate) enum Command {
     Pub(publish::PubArgs),
     /// Subscribe and print the messages.
     Sub(subscribe::SubArgs),
+    /// Put load on a broker, any broker, and measure it.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Print the completions of a shell.
     Completions(CompletionsArgs),
     /// Print the man page, or write one for each command.

@@ -11,6 +11,7 @@
 //! - `account`, `privileges`: who the process is, and what it gives up.
 //! - `service`: the service plane of a running broker: signals, reload, admin socket.
 //! - `admin_socket`, `admin_client`: the two ends of the admin socket. `client`: the MQTT client of `pub` and `sub`.
+//! - `load`: the load generator of `bench`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -27,6 +28,7 @@ mod exit;
 mod first_start;
 mod ground;
 mod limits;
+mod load;
 mod material;
 mod output;
 mod policy_files;
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Command::Store(StoreCommand::Stats) => command::store_stats::run(&place, &output),
         Command::Pub(args) => command::publish::run(&args, &place, &output),
         Command::Sub(args) => command::subscribe::run(&args, &place, &output),
+        Command::Bench(mode) => command::bench::run(&mode, &place, &output),
         Command::Completions(args) => command::completions::run(&args, &output),
         Command::Man(args) => command::man::run(&args, &output),
     };

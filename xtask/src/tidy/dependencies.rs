@@ -54,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Beside: no crate depends on them but for its tests.
+    ("moat-paths", &["moat-codec", "moat-core", "moat-policy"]),
     (
         "moat-testkit",
         &[

@@ -428,7 +428,7 @@ impl Link {
             return false;
         };
         let entry = parcel.entry;
-        let mut outgoing = Outgoing::of_message(&message, frames, now);
+        let mut outgoing = Outgoing::of_message(&message, frames, now).for_one();
         let delivered = if acknowledged {
             self.send_acknowledged(&mut outgoing, parcel, ordinal, outbound, pool)
         } else {
@@ -485,7 +485,7 @@ impl Link {
                     pumped.wants_load = true;
                     return false;
                 };
-                let mut outgoing = Outgoing::of_message(message, frames, now);
+                let mut outgoing = Outgoing::of_message(message, frames, now).for_one();
                 let to = Receiver {
                     version: self.version,
                     qos: parcel.qos,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use moat_codec::{InboundAliases, PacketId, QoS, ReasonCode, Version};
 use moat_events::PeerAddress;
+use moat_policy::Remembered;
 
 use super::aliases::OutboundAliases;
 use super::enhanced::Enhanced;
@@ -36,6 +37,8 @@ pub struct Link {
     pub maximum_packet_size: u32,
     /// Whether it wants to hear reasons with anything but CONNACK and DISCONNECT [MQTT-3.1.2-29].
     pub wants_reasons: bool,
+    /// What it was last allowed to publish; absent while it does not publish.
+    pub remembered: Option<Box<Remembered>>,
     /// Keep alive in seconds; 0 is none.
     pub keep_alive_secs: u16,
     /// When the last bytes came.

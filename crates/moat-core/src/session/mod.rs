@@ -115,6 +115,16 @@ impl Session {
         }
     }
 
+    /// Who the policy has to judge, and the connection, if there is one.
+    pub fn linked(&mut self) -> Option<(Subject<'_>, &mut Link)> {
+        let link = self.link.as_deref_mut()?;
+        let subject = Subject {
+            identity: &self.identity,
+            client_id: &self.client_id,
+        };
+        Some((subject, link))
+    }
+
     /// As it stands in the store.
     #[must_use]
     pub fn record(&self, offline_since: Option<Time>) -> SessionRecord {

@@ -102,6 +102,8 @@ impl Shard {
         session.identity = identity;
         if let Some(link) = session.link.as_deref_mut() {
             link.expires_at = expires_at;
+            // It may be in other groups now.
+            link.remembered = None;
             if let Some(enhanced) = link.enhanced.as_deref_mut() {
                 enhanced.deadline = Time::NEVER;
             }

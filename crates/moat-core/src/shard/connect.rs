@@ -347,6 +347,7 @@ impl Shard {
                 .min(self.limits.inflight_messages_max),
             maximum_packet_size: opening.maximum_packet_size,
             wants_reasons: opening.request_problem_information,
+            remembered: None,
             keep_alive_secs: terms.keep_alive_secs,
             last_received: now,
             rate: PublishRate::new(self.limits.publish_burst_max, now),

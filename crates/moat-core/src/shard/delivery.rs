@@ -191,7 +191,7 @@ impl Delivery<'_> {
                     holder: Holder::Group(self.here, filter),
                 })
             });
-            let mut outgoing = Outgoing::of_message(&message, frames, now);
+            let mut outgoing = Outgoing::of_message(&message, frames, now).for_one();
             if !self.give(at, member, &mut outgoing, deals, fx) {
                 self.deal(at, &mut outgoing, deals, fx);
             }

@@ -14,7 +14,7 @@ use crate::durable::StoreState;
 use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
 use crate::router::{RetainRefusal, ShardSet};
-use crate::session::SessionIndex;
+use crate::session::{Session, SessionIndex};
 use crate::time::Time;
 
 /// Messages of one session under way through one owning shard; more pause its client. The owner
@@ -150,11 +150,16 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Next {
-        let Some(session) = self.residents.sessions.get(at.get()) else {
+        let session = self.residents.sessions.get_mut(at.get());
+        let Some((subject, link)) = session.and_then(Session::linked) else {
             return Next::Closed;
         };
         let topic = resolved.topic();
-        match self.policy.authorize_publish(session.subject(), resolved) {
+        let memory = link.remembered.get_or_insert_default();
+        match self
+            .policy
+            .authorize_publish_again(subject, resolved, memory)
+        {
             Ok(authorized) => match self.publish(at, &authorized, receipt, now, fx) {
                 Ok(()) => {
                     let counters = &mut self.residents.counters;

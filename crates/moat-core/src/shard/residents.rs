@@ -191,6 +191,7 @@ impl Residents {
         let chosen = targets.len();
         self.work += chosen as u64;
         let mut sent = 0;
+        message.set_for_one(chosen == 1);
         for target in targets.drain(..) {
             if target.is_plain() && self.send_plain(target.session, message, limits, fx) {
                 sent += 1;
@@ -277,16 +278,14 @@ impl Residents {
         {
             return false;
         }
-        let Some(bytes) = message.plain(link.version) else {
-            return false;
-        };
-        if bytes.len() > link.maximum_packet_size as usize {
+        let (version, size_max) = (link.version, link.maximum_packet_size);
+        let is_silent = link.out.is_empty();
+        if !message.write_plain(version, size_max, link.buffer(&mut self.pool)) {
             return false;
         }
-        if link.out.is_empty() {
+        if is_silent {
             fx.dirty.push(link.conn);
         }
-        link.buffer(&mut self.pool).extend_from_slice(bytes);
         true
     }
 

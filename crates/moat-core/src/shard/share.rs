@@ -373,7 +373,7 @@ impl Shard {
         fx: &mut Effects,
     ) {
         let (mut delivery, frames, _) = self.delivery();
-        let mut outgoing = Outgoing::of_message(message, frames, now);
+        let mut outgoing = Outgoing::of_message(message, frames, now).for_one();
         delivery.residents.takers.coordinator = coordinator;
         delivery.residents.takers.origin = origin;
         match delivery.shared.find(filter) {
@@ -398,7 +398,7 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) {
-        let mut outgoing = Outgoing::of_message(message, &mut self.frames, now);
+        let mut outgoing = Outgoing::of_message(message, &mut self.frames, now).for_one();
         let dealt =
             self.residents
                 .deliver_dealt(to, filter, epoch, &mut outgoing, &self.limits, fx);

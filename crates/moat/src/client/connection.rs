@@ -1,7 +1,7 @@
 //! TCP and TLS, packet by packet.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::error::ClientError;
 use super::target::Target;
 
 /// How long the broker may take to answer anything. Unit: seconds.
-pub(super) const ANSWER_TIMEOUT_SECS: u64 = 10;
+pub(crate) const ANSWER_TIMEOUT_SECS: u64 = 10;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(ANSWER_TIMEOUT_SECS);
 /// Bytes one read takes at most.
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -190,17 +190,37 @@ impl Connection {
     }
 }
 
-/// Tries every address of the host; the error is that of the last one.
-fn connect(target: &Target) -> Result<TcpStream, ClientError> {
-    let unknown = |cause: String| ClientError::UnknownHost {
+/// The address of the host that answers. The only one is not asked: that would be a connection without a word.
+///
+/// # Errors
+/// The host has no address, or nobody listens at any of them.
+pub(crate) fn reachable(target: &Target) -> Result<SocketAddr, ClientError> {
+    match &addresses(target)?[..] {
+        [only] => Ok(*only),
+        _ => connect(target)?
+            .peer_addr()
+            .map_err(|error| ClientError::of_io(&error, target, ANSWER_TIMEOUT_SECS)),
+    }
+}
+
+fn unknown(target: &Target, cause: String) -> ClientError {
+    ClientError::UnknownHost {
         host: target.host.clone(),
         cause,
-    };
-    let addresses = (&*target.host, target.port)
+    }
+}
+
+fn addresses(target: &Target) -> Result<Vec<SocketAddr>, ClientError> {
+    (&*target.host, target.port)
         .to_socket_addrs()
-        .map_err(|error| unknown(error.to_string()))?;
-    let mut result = Err(unknown("it has no address".to_owned()));
-    for address in addresses {
+        .map(Iterator::collect)
+        .map_err(|error| unknown(target, error.to_string()))
+}
+
+/// Tries every address of the host; the error is that of the last one.
+fn connect(target: &Target) -> Result<TcpStream, ClientError> {
+    let mut result = Err(unknown(target, "it has no address".to_owned()));
+    for address in addresses(target)? {
         match TcpStream::connect_timeout(&address, ANSWER_TIMEOUT).and_then(prepare) {
             Ok(socket) => return Ok(socket),
             Err(error) => result = Err(ClientError::of_io(&error, target, ANSWER_TIMEOUT_SECS)),

@@ -94,7 +94,7 @@ pub(crate) enum ClientError {
 
 impl ClientError {
     /// The cause of an error while connecting or reading.
-    pub(super) fn of_io(error: &io::Error, target: &Target, secs: u64) -> Self {
+    pub(crate) fn of_io(error: &io::Error, target: &Target, secs: u64) -> Self {
         let place = target.authority();
         let tls = error
             .get_ref()

@@ -81,6 +81,19 @@ impl ConnectArgs {
     /// # Errors
     /// Files that are missing or wrong, the network, or the broker's refusal.
     pub(crate) fn connect(&self, place: &DataPlace, output: &Output) -> Result<Session, Failure> {
+        let (target, login) = self.login(place, output)?;
+        Session::open(&target, &login).map_err(Failure::failed)
+    }
+
+    /// Where to connect, and as whom: files are read and the password is asked for, nothing is opened.
+    ///
+    /// # Errors
+    /// Files that are missing or wrong.
+    pub(crate) fn login(
+        &self,
+        place: &DataPlace,
+        output: &Output,
+    ) -> Result<(Target, Login), Failure> {
         let device = self.device.as_deref().map(Device::read).transpose()?;
         let target = self.target(device.as_ref());
         let tls = if target.tls {
@@ -115,7 +128,7 @@ impl ConnectArgs {
             password,
             tls,
         };
-        Session::open(&target, &login).map_err(Failure::failed)
+        Ok((target, login))
     }
 
     /// What is named wins over the device's settings, and they over the defaults.

@@ -17,7 +17,7 @@ use super::error::ClientError;
 use super::target::Target;
 
 /// The longest silence. Unit: seconds.
-const KEEP_ALIVE_SECS: u16 = 60;
+pub(crate) const KEEP_ALIVE_SECS: u16 = 60;
 /// Messages kept that came before an answer. More of them end the connection.
 const EARLY_MESSAGES_MAX: usize = 100_000;
 
@@ -25,17 +25,17 @@ const EARLY_MESSAGES_MAX: usize = 100_000;
 const TENDING: Duration = Duration::from_millis(5);
 
 /// Who connects, and how.
-pub(super) struct Login {
+pub(crate) struct Login {
     /// 5.0, or 3.1.1.
-    pub(super) version: Version,
+    pub(crate) version: Version,
     /// Empty for one of the broker's choice.
-    pub(super) client_id: String,
+    pub(crate) client_id: String,
     /// The name of the user.
-    pub(super) user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The user's password.
-    pub(super) password: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) password: Option<Zeroizing<Vec<u8>>>,
     /// Whom to trust and who to be; `None` for no encryption.
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// A message as it arrived.

@@ -15,11 +15,11 @@ const DEFAULT_PLAIN_PORT: u16 = 1883;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// A name or an address, without brackets.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// The TCP port.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// Whether it is encrypted.
-    pub(super) tls: bool,
+    pub(crate) tls: bool,
 }
 
 impl Target {
@@ -33,7 +33,7 @@ impl Target {
     }
 
     /// Host and port as in a URL.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match self.host.parse::<Ipv6Addr>() {
             Ok(address) => format!("[{address}]:{}", self.port),
             Err(_) => format!("{}:{}", self.host, self.port),

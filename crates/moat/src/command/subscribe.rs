@@ -6,11 +6,10 @@ use std::num::NonZeroU64;
 use clap::Args;
 use moat_codec::{Limits, QoS, TopicFilter};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{
-    ClientError, ConnectArgs, Message, Session, Stopper, parse_qos, printable, printable_bytes,
-    printable_json,
+    ClientError, ConnectArgs, Message, Session, on_interrupt, parse_qos, printable,
+    printable_bytes, printable_json,
 };
 use crate::data_folder::DataPlace;
 use crate::exit::Failure;
@@ -47,7 +46,9 @@ pub(crate) fn run(args: &SubArgs, place: &DataPlace, output: &Output) -> Result<
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut session = args.connect.connect(place, output)?;
-    stop_on_signal(session.stopper().map_err(Failure::failed)?);
+    let stopper = session.stopper().map_err(Failure::failed)?;
+    // So that the broker gets its goodbye.
+    on_interrupt(move || stopper.stop());
     let done = session
         .subscribe(&filters, args.qos)
         .and_then(|()| print_messages(&mut session, args.count, output.is_json()));
@@ -113,31 +114,6 @@ fn hex(bytes: &[u8]) -> String {
         .iter()
         .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
         .collect()
-}
-
-/// Ctrl-C and SIGTERM end the waiting, so that the broker gets its goodbye. Without the thread they end the program at once.
-fn stop_on_signal(stopper: Stopper) {
-    let wait = async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-        ) else {
-            return;
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        stopper.stop();
-    };
-    std::thread::spawn(move || {
-        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-        {
-            runtime.block_on(wait);
-        }
-    });
 }
 
 #[cfg(test)]

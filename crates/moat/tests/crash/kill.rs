@@ -12,6 +12,8 @@ const PUBLISHERS: u32 = 64;
 const SUBSCRIBERS: u32 = 200;
 /// Rounds unless `MOAT_CRASH_ROUNDS` says otherwise.
 const ROUNDS: u64 = 30;
+/// Rounds after which everybody gets what waits.
+const SETTLED_ROUNDS: u64 = 30;
 /// Rounds of a store that is not synced.
 const ROUNDS_WITHOUT_SYNCS: u64 = 8;
 /// Acknowledgements of one round at most: a debug build on two cores makes some thousand in a second.
@@ -154,6 +156,11 @@ fn is_killed(rounds: u64, first: Settings) {
     let (mut run, mut process) = begin(seed, &place, first);
     let mut address = run.fleet.address();
     for round in 0..rounds {
+        if round % SETTLED_ROUNDS == SETTLED_ROUNDS - 1 {
+            // What waits must not only grow: each start reads it.
+            run.fleet.connect_all(&BTreeSet::new());
+            run.fleet.settle();
+        }
         // Some die while their clients are still coming back.
         let most = if run.dice.chance(20) {
             20

@@ -81,7 +81,8 @@ impl Folder {
         self.moat(&["status", "--json"]).json()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// A command on the data folder, to run otherwise.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(MOAT);
         command.arg("--data").arg(self.data()).args(args);
         command.current_dir(self.parent());
