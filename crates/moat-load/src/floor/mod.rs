@@ -26,18 +26,17 @@ const EVENTS: usize = 1024;
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Serves `--port` until the process is killed.
+/// Serves `--port` (0: a free one, which the first line of the output names) until the process is killed.
 ///
 /// # Errors
 /// The port is taken, or epoll fails.
 pub(crate) fn serve(options: &Options) -> Result<(), String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
         .map_err(|error| format!("port {}: {error}", options.port))?;
-    println!(
-        "{{\"floor\":\"127.0.0.1:{}\",\"pid\":{}}}",
-        options.port,
-        std::process::id()
-    );
+    let address = listener
+        .local_addr()
+        .map_err(|error| format!("floor: {error}"))?;
+    println!("{{\"floor\":\"{address}\",\"pid\":{}}}", std::process::id());
     let failed = |error: std::io::Error| format!("floor: {error}");
     if options.cert.is_some() {
         return accept::serve(options, &listener);
