@@ -150,6 +150,16 @@ pub(crate) struct Rules<'a> {
     next: u32,
 }
 
+impl Rules<'_> {
+    /// The smallest number not yet walked that is `number` or of a group.
+    fn first_of_groups(&self, number: Option<u32>) -> Option<u32> {
+        let lists = self.entry.group_lists(self.turn);
+        let in_groups =
+            lists.filter_map(|list| list.get(list.partition_point(|&n| n < self.next)).copied());
+        number.into_iter().chain(in_groups).min()
+    }
+}
+
 impl Iterator for Rules<'_> {
     type Item = u32;
 
@@ -158,16 +168,14 @@ impl Iterator for Rules<'_> {
         if self.everyone.is_empty() && self.own.is_empty() && self.entry.index.groups.is_empty() {
             return None;
         }
-        let in_groups = self
-            .entry
-            .group_lists(self.turn)
-            .filter_map(|list| list.get(list.partition_point(|&n| n < self.next)).copied());
-        let number = [self.everyone.first(), self.own.first()]
-            .into_iter()
-            .flatten()
-            .copied()
-            .chain(in_groups)
-            .min()?;
+        let number = match (self.everyone.first(), self.own.first()) {
+            (Some(everyones), Some(own)) => Some(*everyones.min(own)),
+            (first, None) | (None, first) => first.copied(),
+        };
+        let number = match self.entry.index.groups.is_empty() {
+            true => number,
+            false => self.first_of_groups(number),
+        }?;
         for list in [&mut self.everyone, &mut self.own] {
             if let [first, rest @ ..] = *list
                 && *first == number

@@ -224,11 +224,25 @@ impl Pattern {
         self.singles.contains(&Placeholder::ClientId)
     }
 
+    /// Whether `topic` can be one of the pattern's topics, by the first level alone: most rules are about something else altogether.
+    #[inline]
+    fn begins_like(&self, topic: &str) -> bool {
+        match self.levels.first() {
+            // Where an unusable value makes it match, the topic may be any.
+            Some(Level::Literal(text)) if !self.fails_closed => {
+                topic.as_bytes().starts_with(text.as_bytes())
+            }
+            _ => true,
+        }
+    }
+
     /// Whether `topic` (a valid topic name) is one of the pattern's topics for this subject.
+    #[inline]
     pub(crate) fn matches(&self, values: &Values<'_>, topic: &str) -> bool {
         self.everything
-            || (topic.starts_with('$') == self.names_dollar
-                && self.any_expansion(values, |bound| bound.matches(topic)))
+            || self.begins_like(topic)
+                && (topic.starts_with('$') == self.names_dollar
+                    && self.any_expansion(values, |bound| bound.matches(topic)))
     }
 
     /// Whether every topic the filter can match is one of the pattern's topics for this subject.
