@@ -118,6 +118,15 @@ fn setting(root: &Path, site: &Site, options: &Options, kinds: &[Kind]) -> Setti
     } else {
         "not pinned"
     };
+    let commit = match options.moat {
+        // Whoever gives a program knows what it was built from.
+        Some(_) => "of the program given with --moat".to_owned(),
+        None => said(
+            Command::new("git")
+                .args(["rev-parse", "--short", "HEAD"])
+                .current_dir(root),
+        ),
+    };
     let (rounds, secs) = (options.rounds, options.secs);
     let mut facts = vec![
         ("machine", machine()),
@@ -126,14 +135,7 @@ fn setting(root: &Path, site: &Site, options: &Options, kinds: &[Kind]) -> Setti
         ("cores", pinned.to_owned()),
         ("runs", format!("{rounds} of {secs} s each, interleaved")),
         ("moat", said(Command::new(&site.moat).arg("--version"))),
-        (
-            "commit",
-            said(
-                Command::new("git")
-                    .args(["rev-parse", "--short", "HEAD"])
-                    .current_dir(root),
-            ),
-        ),
+        ("commit", commit),
     ];
     for kind in kinds {
         match kind {
