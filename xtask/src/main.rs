@@ -1,4 +1,4 @@
-//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`, `cargo xtask model`. No shell scripts.
+//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask model`. No shell scripts.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 #![allow(
     clippy::print_stdout,
@@ -6,6 +6,7 @@
     reason = "a command line tool speaks to a person"
 )]
 
+mod bench;
 mod conformance;
 mod foreign;
 mod generate;
@@ -24,6 +25,9 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
+  bench         moat, Debian's mosquitto and the floor under the same loads: what each uses for a message.
+                --rounds N, --secs S, --rows A,B, --peer NAME=COMMAND with {port}, --load PATH, --moat PATH, --out DIR,
+                --quick; --growth for the curves; --plot FILE.json draws them
   test          everything CI checks: format, lints, tidy, generated files, docs, tests, end to end
   gen           write the generated files
   hostile       attack a release build in every way there is: round trips of an honest client, memory, ceiling;
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let root = root();
     let result = match words.as_slice() {
+        ["bench", options @ ..] => bench::run(&root, options),
         ["test"] => test::run(&root),
         ["gen"] => generate::write(&root),
         ["gen", "--check"] => generate::check(&root),

@@ -1,0 +1,96 @@
+//! `mqload`: a load generator for MQTT 3.1.1 and 5.0. It measures what a broker's process uses for each message,
+//! connection or subscription, which holds on a noisy machine, and prints one line of JSON.
+//!
+//! `mqload floor` is what to compare with: the same work on sockets and no broker. It knows no other crate of moat, so
+//! that no mistake of moat can hide behind the same one here. `cargo xtask bench` runs it.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool speaks to a person"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "counts of a run are far below the bounds of their types, and times are rounded on purpose"
+)]
+
+mod bulk;
+mod connection;
+mod connects;
+mod floor;
+mod histogram;
+mod measure;
+mod options;
+mod packet;
+mod persist;
+mod report;
+mod retained;
+mod subscriptions;
+mod tls;
+mod traffic;
+mod unwanted;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use options::{Options, USAGE};
+use report::Report;
+
+fn main() -> ExitCode {
+    measure::now_ns();
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => Arc::new(options),
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = if options.scenario == "floor" {
+        floor::serve(&options)
+    } else {
+        run(&options)
+    };
+    match result {
+        // What is still connected needs no orderly end.
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            Report::new(&options.scenario)
+                .text("label", &options.label)
+                .text("error", &message)
+                .print();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Arc<Options>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no runtime: {error}"))?;
+    let result = runtime.block_on(async {
+        let options = Arc::clone(options);
+        // In a task of its own, so that it is woken like all others.
+        tokio::spawn(async move { scenario(&options).await })
+            .await
+            .map_err(|error| error.to_string())?
+    });
+    runtime.shutdown_background();
+    result
+}
+
+async fn scenario(options: &Arc<Options>) -> Result<(), String> {
+    match options.scenario.as_str() {
+        name @ ("fanout" | "fanin" | "p2p") => {
+            traffic::run(options, name).await?.report(name).print();
+            Ok(())
+        }
+        "connect" => connects::connect(options).await,
+        "idle" => connects::idle(options).await,
+        "retained" => retained::run(options).await,
+        "persist" => persist::run(options).await,
+        "unwanted" => unwanted::run(options).await,
+        "subscriptions" => subscriptions::run(options).await,
+        other => Err(format!("{other}: no such scenario\n{USAGE}")),
+    }
+}
