@@ -8,6 +8,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use ahash::RandomState;
 use hashbrown::HashTable;
 
+use super::list::List;
+
 /// Something stored under a filter, told apart by its key.
 pub trait Entry: Clone {
     /// What makes two entries under one filter the same.
@@ -20,8 +22,8 @@ const ROOT: u32 = 0;
 
 /// A node of the wildcard tree: the entries that end here, and those that end in `#` below here.
 struct Node<V> {
-    here: Vec<V>,
-    below: Vec<V>,
+    here: List<V>,
+    below: List<V>,
     plus: Option<u32>,
     /// Literal children plus the `+` child; a node with none and no entries is removed.
     children: u32,
@@ -30,8 +32,8 @@ struct Node<V> {
 impl<V> Node<V> {
     fn new() -> Self {
         Node {
-            here: Vec::new(),
-            below: Vec::new(),
+            here: List::default(),
+            below: List::default(),
             plus: None,
             children: 0,
         }
@@ -52,7 +54,7 @@ struct Edge {
 /// One exact filter with its entries.
 struct Exact<V> {
     filter: Box<str>,
-    entries: Vec<V>,
+    entries: List<V>,
 }
 
 /// Filters with their entries.
@@ -104,7 +106,7 @@ impl<V: Entry> Trie<V> {
             } else {
                 &mut node.here
             };
-            let old = put(list, entry);
+            let old = list.put(entry);
             self.wildcards += usize::from(old.is_none());
             old
         } else {
@@ -142,7 +144,8 @@ impl<V: Entry> Trie<V> {
             let exact = self.exact.find_mut(hash, |e| *e.filter == *filter)?;
             &mut exact.entries
         };
-        list.iter_mut().find(|entry| entry.key() == *key)
+        let mut entries = list.as_mut_slice().iter_mut();
+        entries.find(|entry| entry.key() == *key)
     }
 
     /// Calls `found` for each entry whose filter matches `topic` [MQTT-4.7.1-1..4].
@@ -152,7 +155,7 @@ impl<V: Entry> Trie<V> {
     pub fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a V)) -> usize {
         let hash = self.hasher.hash_one(topic);
         if let Some(exact) = self.exact.find(hash, |e| *e.filter == *topic) {
-            exact.entries.iter().for_each(&mut found);
+            exact.entries.as_slice().iter().for_each(&mut found);
         }
         if self.wildcards == 0 {
             return 1;
@@ -173,10 +176,10 @@ impl<V: Entry> Trie<V> {
         let node = &self.nodes[at as usize];
         let hidden = system && at == ROOT;
         if !hidden {
-            node.below.iter().for_each(&mut *found);
+            node.below.as_slice().iter().for_each(&mut *found);
         }
         let Some(rest) = rest else {
-            node.here.iter().for_each(found);
+            node.here.as_slice().iter().for_each(found);
             return 1;
         };
         let (level, rest) = match rest.split_once('/') {
@@ -196,12 +199,12 @@ impl<V: Entry> Trie<V> {
     fn insert_exact(&mut self, filter: &str, entry: V) -> Option<V> {
         let hash = self.hasher.hash_one(filter);
         if let Some(exact) = self.exact.find_mut(hash, |e| *e.filter == *filter) {
-            return put(&mut exact.entries, entry);
+            return exact.entries.put(entry);
         }
         let hasher = self.hasher.clone();
         let exact = Exact {
             filter: filter.into(),
-            entries: vec![entry],
+            entries: List::One(entry),
         };
         self.exact
             .insert_unique(hash, exact, |e| hasher.hash_one(&*e.filter));
@@ -211,7 +214,7 @@ impl<V: Entry> Trie<V> {
     fn remove_exact(&mut self, filter: &str, key: &V::Key) -> Option<V> {
         let hash = self.hasher.hash_one(filter);
         let mut found = self.exact.find_entry(hash, |e| *e.filter == *filter).ok()?;
-        let removed = take(&mut found.get_mut().entries, key);
+        let removed = found.get_mut().entries.take(key);
         if found.get().entries.is_empty() {
             found.remove();
         }
@@ -227,7 +230,7 @@ impl<V: Entry> Trie<V> {
         } else {
             &mut node.here
         };
-        let removed = take(list, key)?;
+        let removed = list.take(key)?;
         self.prune(filter, &path);
         Some(removed)
     }
@@ -340,24 +343,4 @@ fn has_wildcard(filter: &str) -> bool {
 
 fn ends_in_hash(filter: &str) -> bool {
     filter.ends_with('#')
-}
-
-fn put<V: Entry>(list: &mut Vec<V>, entry: V) -> Option<V> {
-    let key = entry.key();
-    match list.iter_mut().find(|old| old.key() == key) {
-        Some(old) => Some(std::mem::replace(old, entry)),
-        None => {
-            if list.is_empty() {
-                // Most filters have one subscriber.
-                list.reserve_exact(1);
-            }
-            list.push(entry);
-            None
-        }
-    }
-}
-
-fn take<V: Entry>(list: &mut Vec<V>, key: &V::Key) -> Option<V> {
-    let at = list.iter().position(|entry| entry.key() == *key)?;
-    Some(list.swap_remove(at))
 }
