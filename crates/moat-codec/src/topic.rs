@@ -220,34 +220,60 @@ struct Scan {
 
 /// Bytes of one step.
 const STEP: usize = size_of::<u64>();
+/// Steps after which a count of one byte may be full.
+const STEPS_COUNTED: usize = u8::MAX as usize;
 
 impl Scan {
     #[inline]
     fn of(bytes: &[u8]) -> Self {
         let (steps, rest) = bytes.as_chunks::<STEP>();
-        let mut scan = Self {
-            separators: 0,
-            nul: false,
-            wildcard: false,
-        };
-        for step in steps {
-            scan.add(u64::from_ne_bytes(*step));
+        let mut found = Found::default();
+        let mut separators = 0;
+        for steps in steps.chunks(STEPS_COUNTED) {
+            for step in steps {
+                found.add(u64::from_ne_bytes(*step));
+            }
+            separators += found.take_separators();
         }
         if !rest.is_empty() {
             // Filled up with what is none of them.
             let mut last = [b' '; STEP];
             last[..rest.len()].copy_from_slice(rest);
-            scan.add(u64::from_ne_bytes(last));
+            found.add(u64::from_ne_bytes(last));
+            separators += found.take_separators();
         }
-        scan
+        Self {
+            separators,
+            nul: found.nul != 0,
+            wildcard: found.wildcard != 0,
+        }
     }
+}
 
+/// What was found so far, in each of eight bytes.
+#[derive(Default)]
+struct Found {
+    /// How many separators.
+    separators: u64,
+    /// Not zero if there was one.
+    nul: u64,
+    wildcard: u64,
+}
+
+impl Found {
     #[inline]
     fn add(&mut self, step: u64) {
-        self.separators += equal(step, b'/').count_ones() as usize;
-        self.nul |= equal(step, 0) != 0;
+        self.separators += equal(step, b'/') >> 7;
+        self.nul |= equal(step, 0);
         // `#` and `+` differ in one bit only.
-        self.wildcard |= equal(step | repeated(b'#' ^ b'+'), b'#' | b'+') != 0;
+        self.wildcard |= equal(step | repeated(b'#' ^ b'+'), b'#' | b'+');
+    }
+
+    /// All separators of at most [`STEPS_COUNTED`] steps.
+    #[inline]
+    fn take_separators(&mut self) -> usize {
+        let counts = std::mem::take(&mut self.separators).to_ne_bytes();
+        counts.into_iter().map(usize::from).sum()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connection's turn: one read, through the layers, packet by packet.
 
+use moat_codec::{Framed, frame};
 use moat_core::ConnId;
 use moat_core::shard::{Pause, Then};
 use moat_events::Event;
@@ -72,27 +73,53 @@ impl EventLoop {
         {
             return;
         }
-        if connection.input.is_empty() {
+        let mut fresh = fresh;
+        if !connection.input.is_empty() {
+            fresh = self.digest_left(id, fresh);
+        }
+        if !fresh.is_empty() {
             let used = self.consume(id, fresh);
             if used < fresh.len() {
                 // Of a size that fits: a pooled buffer may be many times larger, and half a packet may stay for long.
                 self.keep_input(id, fresh[used..].to_vec());
             }
-        } else {
-            let mut input = std::mem::take(&mut connection.input);
-            input.extend_from_slice(fresh);
-            let used = self.consume(id, &input);
-            if used == input.len() {
-                self.shard.pool().give(input);
-            } else {
-                input.drain(..used);
-                if input.capacity() > INPUT_SLACK_BYTES_MAX + 2 * input.len() {
-                    input.shrink_to_fit();
-                }
-                self.keep_input(id, input);
-            }
         }
         self.check_preauth(id);
+    }
+
+    /// Handles what is left from before, with as much of `fresh` as the packet at hand lacks: only that is copied. Returns what there is
+    /// behind it, unless that has to wait or nobody wants it any more.
+    fn digest_left<'f>(&mut self, id: ConnId, mut fresh: &'f [u8]) -> &'f [u8] {
+        let limits = self.shard.limits().packet.clone();
+        let Some(connection) = self.connection(id) else {
+            return &[];
+        };
+        let mut input = std::mem::take(&mut connection.input);
+        while let Ok(Framed::Incomplete { need }) = frame(&input, &limits) {
+            let lacking = need.saturating_sub(input.len()).min(fresh.len());
+            if lacking == 0 {
+                break;
+            }
+            let (more, behind) = fresh.split_at(lacking);
+            input.extend_from_slice(more);
+            fresh = behind;
+        }
+        let used = self.consume(id, &input);
+        let goes_on = |connection: &mut Connection| {
+            let is_held_up = connection.paused.is_some() || connection.ready.input;
+            !is_held_up && !matches!(connection.stage, Stage::Closing)
+        };
+        if used == input.len() && self.connection(id).is_some_and(goes_on) {
+            self.shard.pool().give(input);
+            return fresh;
+        }
+        input.drain(..used);
+        input.extend_from_slice(fresh);
+        if input.capacity() > INPUT_SLACK_BYTES_MAX + 2 * input.len() {
+            input.shrink_to_fit();
+        }
+        self.keep_input(id, input);
+        &[]
     }
 
     /// Keeps bytes that no packet has used yet, if the connection still wants them.

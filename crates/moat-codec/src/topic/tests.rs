@@ -167,4 +167,7 @@ fn every_byte_is_found_at_every_place() {
         }
         assert_eq!(Scan::of(&vec![b'/'; length]).separators, length);
     }
+    // More than the counts of one byte hold.
+    let length = 3 * STEP * STEPS_COUNTED + 5;
+    assert_eq!(Scan::of(&vec![b'/'; length]).separators, length);
 }
