@@ -189,6 +189,5 @@ impl Shard {
             link.send_quota = link.send_quota.saturating_add(1).min(link.receive_maximum);
         }
         self.pump(at, now, fx);
-        self.report_credit(at, now, fx);
     }
 }

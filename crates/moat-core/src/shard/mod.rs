@@ -240,11 +240,11 @@ impl Shard {
     /// The out-buffer of `at` has drained: sends what waited for room, which makes it dirty again.
     pub fn flushed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         self.pump(at, now, fx);
-        self.report_credit(at, now, fx);
     }
 
     /// Sends what a session is owed, looks for what its subscriptions are owed next, and marks its connection dirty if there is
-    /// something to flush.
+    /// something to flush. What went without being sent, since its time had passed, makes room like an acknowledgement, so groups hear of
+    /// their credit here.
     fn pump(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
         self.send_owed(at, now, fx);
         let wants_search = |shard: &Shard| {
@@ -254,6 +254,7 @@ impl Shard {
         while wants_search(self) && self.search_on(at, now, fx) {
             self.send_owed(at, now, fx);
         }
+        self.report_credit(at, now, fx);
     }
 
     fn send_owed(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {

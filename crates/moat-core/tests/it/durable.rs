@@ -591,6 +591,33 @@ fn mqtt5_4_8_2_5__what_a_group_has_dealt_at_qos_2_and_was_sent_comes_to_nobody_e
 }
 
 #[test]
+fn a_dealt_message_that_expires_before_it_is_sent_makes_room_for_the_next() {
+    on_any_arrangement(|mut world, _| {
+        let mut connect = with_window(1);
+        connect.properties.session_expiry_secs = Some(1000);
+        let (reader, _) = world.connected(&connect);
+        world.subscribe(reader, "$share/workers/jobs", 1);
+        let writer = world.client(V5, "writer");
+        world.publish(writer, "jobs", "first", 1);
+        let first = world.messages(reader);
+        for text in ["short", "long"] {
+            let expiry = (text == "short").then_some(1);
+            world.publish_with(writer, "jobs", text, 1, |publish| {
+                publish.message_expiry_secs = expiry;
+            });
+        }
+        // It is dealt, and its time passes while it waits for the disk.
+        world.commits = false;
+        world.puback(reader, first[0].id);
+        world.pass_secs(2);
+        world.commits = true;
+        world.settle_store();
+        world.settle_store();
+        assert_eq!(texts(&world.messages(reader)), ["long"]);
+    });
+}
+
+#[test]
 fn a_message_that_goes_from_session_to_session_of_a_group_stays_one_entry() {
     on_any_arrangement(|mut world, later| {
         let lasting = world.lasting(V5, "lasting");
