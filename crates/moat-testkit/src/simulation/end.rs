@@ -86,7 +86,9 @@ impl World {
     }
 
     fn queued(&self) -> usize {
-        let queued = |lane: &super::broker::Lane| lane.shard.census().queued_messages;
+        let queued = |lane: &super::broker::Lane| {
+            lane.shard.census().queued_messages + lane.shard.sizes().shared_waiting
+        };
         self.lanes.iter().map(queued).sum()
     }
 
@@ -129,10 +131,11 @@ impl World {
             self.complain(format!("everything is drained, and the store has {left:?}"));
         }
         for at in 0..self.lanes.len() {
-            let census = self.lanes[at].shard.census();
-            if census.queued_messages > 0 || census.queued_bytes > 0 {
+            let shard = &self.lanes[at].shard;
+            let (census, in_groups) = (shard.census(), shard.sizes().shared_waiting);
+            if census.queued_messages > 0 || census.queued_bytes > 0 || in_groups > 0 {
                 self.complain(format!(
-                    "everything is drained, and shard {at} has {census:?}"
+                    "everything is drained, and shard {at} has {census:?}, and {in_groups} wait in groups"
                 ));
             }
         }
