@@ -3,7 +3,7 @@
 /// Buffers kept for the next connection that needs one.
 pub const POOLED_BUFFERS_MAX: usize = 1024;
 /// A buffer that grew past this many bytes is freed instead of kept.
-pub const POOLED_BUFFER_BYTES_MAX: usize = 64 << 10;
+pub const POOLED_BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes of all buffers kept.
 pub const POOLED_BYTES_MAX: usize = 2 << 20;

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use crate::catalogue::Level;
 use crate::log::{Destination, Format, Request};
 use crate::sender::{Charge, Entry, Occurrence, Queue};
 use crate::table::Event;
@@ -16,6 +17,10 @@ use crate::{json, text};
 
 /// A batch is written once it has this many bytes, even if more events wait.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// How long the writer waits for company after an event that is not urgent. While it waits nobody has to wake it, which in a storm
+/// of connects costs more than all else about an event.
+const GATHER_TIME: Duration = Duration::from_millis(20);
 
 /// The log file's mode: its owner writes, its group (an operator's) reads, nobody else does either.
 const LOG_FILE_MODE: u32 = 0o640;
@@ -64,16 +69,20 @@ impl Writer {
         let mut state = State::Running;
         let mut written = Ok(());
         while state == State::Running {
+            let mut request = None;
             match queued.recv() {
                 Ok(entry) => {
+                    if !entry.is_urgent() {
+                        request = asked.recv_timeout(GATHER_TIME).ok();
+                    }
                     self.add(entry);
                     state = self.add_waiting(queued);
                 }
                 Err(_) => state = State::Ended,
             }
             written = self.write_batch();
-            while let Ok(request) = asked.try_recv() {
-                match request {
+            while let Some(asks) = request.take().or_else(|| asked.try_recv().ok()) {
+                match asks {
                     Request::Reopen(answer) => self.reopen(&answer),
                     Request::Stop(answer) => {
                         written = written.and(self.write_rest(queued));
@@ -170,6 +179,16 @@ impl Writer {
             if done {
                 return self.output.sync();
             }
+        }
+    }
+}
+
+impl Entry {
+    /// Whether it is written at once: what went wrong may be the last that this process has to say.
+    fn is_urgent(&self) -> bool {
+        match self {
+            Self::Event(occurrence) => occurrence.event.meta().level <= Level::Warning,
+            Self::Wake => true,
         }
     }
 }

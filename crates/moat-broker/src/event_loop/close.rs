@@ -60,8 +60,7 @@ impl EventLoop {
     /// Lets go of a connection that nobody is owed anything on.
     pub(super) fn drop_connection(&mut self, id: ConnId) {
         if self.connection(id).is_some() {
-            let connection = self.connections.remove(id.slot as usize);
-            self.shard.pool().give(connection.input);
+            self.connections.remove(id.slot as usize);
         }
     }
 

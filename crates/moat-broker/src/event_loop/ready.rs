@@ -8,6 +8,9 @@ use crate::connection::Paused;
 
 /// TLS handshake steps per turn; a storm of them slows handshakes, not messages.
 const HANDSHAKE_STEPS_PER_TURN_MAX: usize = 2;
+/// Bytes read in a turn after which what they led to is written, rather than at the turn's end: it is still in the processor's
+/// cache, and a few out-buffers serve all connections.
+const READ_BYTES_PER_FLUSH: u64 = 256 << 10;
 
 impl EventLoop {
     /// Remembers what the kernel said. With edge-triggered polling it says it once.
@@ -57,6 +60,7 @@ impl EventLoop {
         self.accept_ready();
         let mut ready = std::mem::take(&mut self.ready);
         let mut handshakes = 0;
+        let mut flushed_at = self.traffic.bytes_received_total;
         for id in ready.drain(..) {
             let Some(connection) = self.connection(id) else {
                 continue;
@@ -69,6 +73,10 @@ impl EventLoop {
                 self.serve(id);
             }
             self.list(id);
+            if self.traffic.bytes_received_total - flushed_at >= READ_BYTES_PER_FLUSH {
+                self.flush_dirty();
+                flushed_at = self.traffic.bytes_received_total;
+            }
         }
         if self.ready.is_empty() {
             // Keeps its capacity.

@@ -110,7 +110,6 @@ impl EventLoop {
             !is_held_up && !matches!(connection.stage, Stage::Closing)
         };
         if used == input.len() && self.connection(id).is_some_and(goes_on) {
-            self.shard.pool().give(input);
             return fresh;
         }
         input.drain(..used);
@@ -128,9 +127,7 @@ impl EventLoop {
             && !matches!(connection.stage, Stage::Closing)
         {
             connection.input = rest;
-            return;
         }
-        self.shard.pool().give(rest);
     }
 
     /// Uses up packets from the front of `bytes`. Returns how many bytes.
