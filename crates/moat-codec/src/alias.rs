@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
-use crate::{DecodeError, Limits, Publish, TopicName, Will};
+use crate::{DecodeError, Incoming, Publish, TopicName, Will};
 
 /// A PUBLISH whose topic is known and valid: its alias, if any, has been resolved.
 ///
@@ -104,19 +104,13 @@ impl InboundAliases {
     ///
     /// # Errors
     /// [`DecodeError::TopicAliasTooLarge`] above the maximum [MQTT-3.3.2-9], [`DecodeError::TopicAliasUnknown`]
-    /// for an alias that was never set, [`DecodeError::TopicMissing`] without topic and alias,
-    /// [`DecodeError::TopicNameInvalid`] for a topic that was not decoded under these limits.
+    /// for an alias that was never set, [`DecodeError::TopicMissing`] without topic and alias.
     #[inline]
-    pub fn resolve<'a>(
-        &'a mut self,
-        publish: Publish<'a>,
-        limits: &Limits,
-    ) -> Result<Resolved<'a>, DecodeError> {
+    pub fn resolve<'a>(&'a mut self, incoming: Incoming<'a>) -> Result<Resolved<'a>, DecodeError> {
+        let (topic, publish) = (incoming.topic(), incoming.into_publish());
         let topic = match publish.topic_alias {
-            None if publish.topic.is_empty() => return Err(DecodeError::TopicMissing),
-            // Checked again, since anybody may have built the PUBLISH: this type is a promise.
-            None => TopicName::new(publish.topic, limits).map_err(DecodeError::of_name)?,
-            Some(alias) => self.resolve_alias(alias, publish.topic, limits)?,
+            None => topic.ok_or(DecodeError::TopicMissing)?,
+            Some(alias) => self.resolve_alias(alias, topic)?,
         };
         Ok(Resolved::without_alias(topic, publish))
     }
@@ -124,8 +118,7 @@ impl InboundAliases {
     fn resolve_alias<'a>(
         &'a mut self,
         alias: NonZeroU16,
-        topic: &'a str,
-        limits: &Limits,
+        topic: Option<TopicName<'a>>,
     ) -> Result<TopicName<'a>, DecodeError> {
         // [MQTT-3.3.2-9], [MQTT-3.3.2-12]
         if alias.get() > self.maximum {
@@ -134,22 +127,22 @@ impl InboundAliases {
                 max: self.maximum,
             });
         }
-        if topic.is_empty() {
+        let Some(topic) = topic else {
             let known = self.table.as_ref().and_then(|table| table.get(&alias));
             let topic = known.ok_or(DecodeError::TopicAliasUnknown { alias: alias.get() })?;
-            return TopicName::new(topic, limits).map_err(DecodeError::of_name);
-        }
-        let name = TopicName::new(topic, limits).map_err(DecodeError::of_name)?;
+            return Ok(TopicName::from_checked(topic));
+        };
         self.table
             .get_or_insert_default()
-            .insert(alias, topic.into());
-        Ok(name)
+            .insert(alias, topic.as_str().into());
+        Ok(topic)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
 
     fn publish(topic: &'static str, alias: u16) -> Publish<'static> {
         Publish {
@@ -163,7 +156,7 @@ mod tests {
         topic: &'static str,
         alias: u16,
     ) -> Result<String, DecodeError> {
-        let resolved = aliases.resolve(publish(topic, alias), &Limits::default())?;
+        let resolved = aliases.resolve(Incoming::of(publish(topic, alias), &Limits::default())?)?;
         assert_eq!(resolved.publish().topic, resolved.topic().as_str());
         assert_eq!(resolved.publish().topic_alias, None);
         Ok(resolved.topic().as_str().to_owned())

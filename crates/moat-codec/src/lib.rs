@@ -43,8 +43,8 @@ pub use forwarded::ForwardedProperties;
 pub use frame::{Framed, frame};
 pub use limits::Limits;
 pub use packet::{
-    Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, Packet,
-    PacketType, Publish, ReasonCodes, RetainHandling, SubAck, Subscribe, Subscription,
+    Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, Incoming,
+    Packet, PacketType, Publish, ReasonCodes, RetainHandling, SubAck, Subscribe, Subscription,
     SubscriptionOptions, UnsubAck, Unsubscribe, Will,
 };
 pub use packet_id::PacketId;

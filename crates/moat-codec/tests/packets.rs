@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use moat_codec::packet_table::{Expect, Row, Sender, TOPIC_ALIAS_MAXIMUM, rows};
 use moat_codec::{
-    DecodeError, InboundAliases, Limits, Packet, PacketType, Property, Version, checks,
+    DecodeError, InboundAliases, Incoming, Limits, Packet, PacketType, Property, Version, checks,
 };
 
 /// Runs `check` on every row and reports all that fail, not only the first.
@@ -47,7 +47,8 @@ fn every_row_decodes_to_its_meaning_or_its_error() {
             }
             (Expect::AliasError { variant, reason }, Ok(Packet::Publish(publish))) => {
                 let mut aliases = InboundAliases::new(TOPIC_ALIAS_MAXIMUM);
-                match aliases.resolve(publish, &Limits::default()) {
+                let incoming = Incoming::of(publish, &Limits::default());
+                match incoming.and_then(|incoming| aliases.resolve(incoming)) {
                     Err(error) => {
                         must_be("error", (error.name(), error.reason()), (*variant, *reason))
                     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 
-use moat_codec::{InboundAliases, Limits, Publish};
+use moat_codec::{InboundAliases, Incoming, Limits, Publish};
 use moat_policy::{Identity, PolicyFormat, PolicySourceText, Remembered, Snapshot, Subject};
 
 use crate::{Pass, Path};
@@ -39,7 +39,8 @@ fn decide_again(snapshot: Snapshot, is_remembered: bool) -> Pass {
     let limits = Limits::default();
     Box::new(move || {
         let publish = Publish::new("plant/press-1/temperature", b"x");
-        let resolved = aliases.resolve(black_box(publish), &limits).unwrap();
+        let incoming = Incoming::of(black_box(publish), &limits).unwrap();
+        let resolved = aliases.resolve(incoming).unwrap();
         let who = Subject {
             identity: &identity,
             client_id: "press-1",

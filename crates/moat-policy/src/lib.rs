@@ -11,7 +11,7 @@
 //! - `parse`, `error`, `nearest`: `policy.toml` and mosquitto's ACL files, and what can be wrong
 //!   with them.
 //! - `system`: the topics of the broker itself.
-//! - `remembered`: the latest decision about a publisher.
+//! - `remembered`: the latest decisions about a publisher.
 //! - `snapshot`: the compiled policy. `default_policy`: the file of a new data folder.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
@@ -43,7 +43,7 @@ pub use parse::{
     PolicySourceText, RULES_MAX,
 };
 pub use pattern::PatternError;
-pub use remembered::{REMEMBERED_TOPIC_BYTES_MAX, Remembered};
+pub use remembered::{REMEMBERED_TOPIC_BYTES_MAX, REMEMBERED_TOPICS_MAX, Remembered};
 pub use snapshot::Snapshot;
 pub use subject::Subject;
 pub use system::is_system_topic;

@@ -1,4 +1,4 @@
-//! The latest decision about a publisher, which most often is the next one, too.
+//! The latest decisions about a publisher, one of which most often is the next one, too.
 
 use moat_codec::Resolved;
 
@@ -8,25 +8,110 @@ use crate::subject::Subject;
 
 /// Topics longer than this are judged anew each time. Unit: bytes.
 pub const REMEMBERED_TOPIC_BYTES_MAX: usize = 256;
+/// Topics of one publisher that are remembered; a further one takes the place of the oldest.
+pub const REMEMBERED_TOPICS_MAX: usize = 16;
 
-/// What one connection was last allowed to publish. It is for one [`Subject`]: whoever keeps it makes another one when the subject becomes
+/// What one connection was allowed to publish of late. It is for one [`Subject`]: whoever keeps it makes another one when the subject becomes
 /// somebody else.
 #[derive(Debug, Default)]
 pub struct Remembered {
     /// Which snapshot decided; 0 for none.
     snapshot: u64,
+    /// The [`tag`] of each topic: what is looked through instead of the topics.
+    tags: Vec<u64>,
+    allowed: Vec<Allowed>,
+    /// The one that was asked for last.
+    latest: usize,
+    /// The one that a further topic takes the place of.
+    oldest: usize,
+}
+
+/// One topic that may be published to.
+#[derive(Debug)]
+struct Allowed {
     topic: String,
     rule: RuleId,
     /// Whether the message could have been retained.
     with_retain: bool,
 }
 
+impl Remembered {
+    /// Where `topic` is. Devices publish to the same topics in the same order, so the first guess is the one after the latest.
+    #[inline]
+    fn find(&mut self, topic: &str) -> Option<usize> {
+        let tag = tag(topic);
+        let next = match self.latest + 1 {
+            next if next < self.tags.len() => next,
+            _ => 0,
+        };
+        let guess = self.tags.get(next) == Some(&tag);
+        let at = match guess && self.allowed[next].topic == topic {
+            true => next,
+            false => self.look_through(tag, topic)?,
+        };
+        self.latest = at;
+        Some(at)
+    }
+
+    fn look_through(&self, tag: u64, topic: &str) -> Option<usize> {
+        let is_it = |(&other, allowed): (&u64, &Allowed)| other == tag && allowed.topic == topic;
+        self.tags.iter().zip(&self.allowed).position(is_it)
+    }
+
+    /// Keeps a decision: in the place of what is known of the topic, at the end, or in the place of the oldest.
+    fn keep(&mut self, snapshot: u64, topic: &str, rule: RuleId, with_retain: bool) {
+        if topic.len() > REMEMBERED_TOPIC_BYTES_MAX {
+            return;
+        }
+        if self.snapshot != snapshot {
+            *self = Self::default();
+            self.snapshot = snapshot;
+        }
+        let at = match self.look_through(tag(topic), topic) {
+            Some(at) => at,
+            None if self.allowed.len() < REMEMBERED_TOPICS_MAX => {
+                self.tags.push(0);
+                self.allowed.push(Allowed {
+                    topic: String::new(),
+                    rule,
+                    with_retain,
+                });
+                self.allowed.len() - 1
+            }
+            None => {
+                let at = self.oldest;
+                self.oldest = (at + 1) % REMEMBERED_TOPICS_MAX;
+                at
+            }
+        };
+        self.latest = at;
+        self.tags[at] = tag(topic);
+        let allowed = &mut self.allowed[at];
+        (allowed.rule, allowed.with_retain) = (rule, with_retain);
+        allowed.topic.clear();
+        allowed.topic.push_str(topic);
+    }
+}
+
+/// A number that most often differs where topics do: their ends, and their lengths.
+#[inline]
+fn tag(topic: &str) -> u64 {
+    let length = topic.len() as u64;
+    match topic.as_bytes().last_chunk() {
+        Some(end) => u64::from_le_bytes(*end) ^ length,
+        None => topic
+            .bytes()
+            .fold(length, |tag, byte| tag << 8 | u64::from(byte)),
+    }
+}
+
 impl Snapshot {
     /// As [`Self::authorize_publish`]. What `memory` holds of this snapshot and the message's topic is not decided again, so a publisher that
-    /// stays with its topic costs a comparison.
+    /// stays with a few topics costs a comparison.
     ///
     /// # Errors
     /// As [`Self::authorize_publish`]; denials are not remembered.
+    #[inline]
     pub fn authorize_publish_again<'a>(
         &self,
         who: Subject<'_>,
@@ -34,29 +119,23 @@ impl Snapshot {
         memory: &mut Remembered,
     ) -> Result<Authorized<Resolved<'a>>, Denied> {
         let retain = publish.publish().retain;
-        let topic = publish.topic().as_str();
         if memory.snapshot == self.id()
-            && memory.with_retain >= retain
-            && memory.topic.as_bytes() == topic.as_bytes()
+            && let Some(at) = memory.find(publish.topic().as_str())
+            && memory.allowed[at].with_retain >= retain
         {
-            return Ok(Authorized::new(publish, memory.rule, self.version()));
+            let rule = memory.allowed[at].rule;
+            return Ok(Authorized::new(publish, rule, self.version()));
         }
         let authorized = self.authorize_publish(who, publish)?;
         let topic = authorized.get().topic().as_str();
-        if topic.len() <= REMEMBERED_TOPIC_BYTES_MAX {
-            memory.snapshot = self.id();
-            memory.rule = authorized.rule();
-            memory.with_retain = retain;
-            memory.topic.clear();
-            memory.topic.push_str(topic);
-        }
+        memory.keep(self.id(), topic, authorized.rule(), retain);
         Ok(authorized)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use moat_codec::{InboundAliases, Limits, Publish};
+    use moat_codec::{InboundAliases, Incoming, Limits, Publish};
 
     use super::*;
     use crate::{Identity, PolicyFormat, PolicySourceText};
@@ -86,11 +165,13 @@ mod tests {
         publish.retain = retain;
         let mut aliases = InboundAliases::new(0);
         let resolved = aliases
-            .resolve(publish.clone(), &Limits::generous())
+            .resolve(Incoming::of(publish.clone(), &Limits::generous()).unwrap())
             .unwrap();
         let again = snapshot.authorize_publish_again(who, resolved, memory);
         let mut aliases = InboundAliases::new(0);
-        let resolved = aliases.resolve(publish, &Limits::generous()).unwrap();
+        let resolved = aliases
+            .resolve(Incoming::of(publish, &Limits::generous()).unwrap())
+            .unwrap();
         assert_eq!(again, snapshot.authorize_publish(who, resolved));
         again.is_ok()
     }
@@ -118,9 +199,37 @@ mod tests {
         let wide = allowing("\"publish\"", "#");
         let longest = "t".repeat(REMEMBERED_TOPIC_BYTES_MAX);
         assert!(may(&wide, &mut memory, &longest, false));
-        assert_eq!(memory.topic, longest);
+        assert_eq!(memory.allowed[0].topic, longest);
         let longer = format!("{longest}t");
         assert!(may(&wide, &mut memory, &longer, false));
-        assert_eq!(memory.topic, longest);
+        assert_eq!(memory.allowed.len(), 1);
+    }
+
+    #[test]
+    fn remembered_topics_max_bounds_what_is_kept_and_the_oldest_goes_first() {
+        let mut memory = Remembered::default();
+        let wide = allowing("\"publish\"", "#");
+        let topic = |number: usize| format!("t/{number}");
+        for number in 0..REMEMBERED_TOPICS_MAX + 2 {
+            assert!(may(&wide, &mut memory, &topic(number), false));
+        }
+        assert_eq!(memory.allowed.len(), REMEMBERED_TOPICS_MAX);
+        for number in 0..REMEMBERED_TOPICS_MAX + 2 {
+            let is_kept = memory.find(&topic(number)).is_some();
+            assert_eq!(is_kept, number >= 2, "{number}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Few and short topics, many of them with the same end; what is remembered never allows what is not allowed.
+        #[test]
+        fn remembering_changes_no_decision(asked in proptest::collection::vec(("[ab]{1,2}/[ab]{0,9}", 0..2usize, proptest::bool::ANY), 0..80)) {
+            let mut memory = Remembered::default();
+            let policies = [allowing("\"publish\"", "a/#"), allowing("\"publish\", \"retain\"", "+/a")];
+            for (topic, policy, retain) in asked {
+                // It compares with what is decided without a memory.
+                may(&policies[policy], &mut memory, &topic, retain);
+            }
+        }
     }
 }

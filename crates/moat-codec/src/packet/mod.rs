@@ -5,6 +5,7 @@ mod auth;
 mod connack;
 mod connect;
 mod disconnect;
+mod incoming;
 mod packet_type;
 mod publish;
 mod reason_codes;
@@ -18,6 +19,7 @@ pub use auth::Auth;
 pub use connack::{ConnAck, ConnAckProperties};
 pub use connect::{Connect, ConnectProperties, Will};
 pub use disconnect::Disconnect;
+pub use incoming::Incoming;
 pub use packet_type::PacketType;
 pub use publish::Publish;
 pub use reason_codes::ReasonCodes;
@@ -101,7 +103,8 @@ impl<'a> Packet<'a> {
     ) -> Result<Self, DecodeError> {
         match packet {
             PacketType::Publish => {
-                Publish::decode(first_byte, body, version, limits).map(Self::Publish)
+                let incoming = Publish::decode(first_byte, body, version, limits)?;
+                Ok(Self::Publish(incoming.into_publish()))
             }
             PacketType::PubAck => Ack::decode(packet, body, version, limits).map(Self::PubAck),
             PacketType::PubRec => Ack::decode(packet, body, version, limits).map(Self::PubRec),

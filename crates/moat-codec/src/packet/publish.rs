@@ -1,6 +1,7 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
+use super::Incoming;
 use crate::forwarded::Collector;
 use crate::property::{Property, PropertyReader, place};
 use crate::publish_head::{self, Head};
@@ -61,15 +62,16 @@ impl<'a> Publish<'a> {
         body: &'a [u8],
         version: Version,
         limits: &Limits,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Incoming<'a>, DecodeError> {
         let mut reader = Reader::new(body);
         let qos =
             QoS::from_bits((first_byte >> 1) & 0b11).ok_or(DecodeError::PublishQosReserved)?;
         let topic = reader.str_unchecked_for_nul()?;
-        if !topic.is_empty() {
+        let name = match topic {
+            "" => None,
             // [MQTT-3.3.2-1], [MQTT-3.3.2-2]
-            TopicName::new(topic, limits).map_err(DecodeError::of_name)?;
-        }
+            topic => Some(TopicName::new(topic, limits).map_err(DecodeError::of_name)?),
+        };
         // [MQTT-2.2.1-2]
         let packet_id = if qos == QoS::AtMostOnce {
             None
@@ -88,7 +90,7 @@ impl<'a> Publish<'a> {
         }
         publish.payload = reader.rest();
         publish.check_topic_is_known(version)?;
-        Ok(publish)
+        Ok(Incoming::checked(name, publish))
     }
 
     /// Also checks the payload, the rest of `reader`, against the format they declare.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moat_codec::{InboundAliases, Publish, QoS, ReasonCode, Resolved};
+use moat_codec::{InboundAliases, Incoming, Publish, QoS, ReasonCode, Resolved};
 use moat_events::Event;
 use moat_policy::{Authorized, Denied};
 
@@ -38,10 +38,11 @@ impl Shard {
     pub(super) fn on_publish(
         &mut self,
         at: SessionIndex,
-        publish: Publish<'_>,
+        incoming: Incoming<'_>,
         now: Time,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
+        let publish = incoming.publish();
         let receipt = Receipt {
             qos: publish.qos,
             packet_id: publish.packet_id,
@@ -61,7 +62,7 @@ impl Shard {
             ));
         }
         let repeated = self.is_repeated(at, receipt)?;
-        if let Some(next) = self.held_back(at, &publish, receipt, repeated, fx) {
+        if let Some(next) = self.held_back(at, publish, receipt, repeated, fx) {
             return Ok(next);
         }
         if let Some(pause) = self.over_rate(at, now, fx) {
@@ -72,9 +73,7 @@ impl Shard {
         };
         // The table leaves the session while the message borrows from it.
         let mut aliases = std::mem::replace(&mut link.aliases, InboundAliases::new(0));
-        let resolved = aliases
-            .resolve(publish, &self.limits.packet)
-            .map_err(Violation::from);
+        let resolved = aliases.resolve(incoming).map_err(Violation::from);
         let next = resolved.map(|resolved| {
             if repeated {
                 // Its alias counts all the same: aliases are the connection's, the message is not.

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use moat_codec::{DecodeError, Disconnect, Framed, Packet, PacketType, ReasonCode, frame};
+use moat_codec::{
+    DecodeError, Disconnect, Framed, Incoming, Packet, PacketType, ReasonCode, frame,
+};
 use moat_events::{Event, PeerAddress};
 
 use super::Shard;
@@ -130,10 +132,23 @@ impl Shard {
                         then: Then::NeedMore(need),
                     };
                 }
-                Ok(Framed::Complete { total, .. }) => {
-                    let next = Packet::decode(&rest[..total], version, &self.limits.packet)
-                        .map_err(Violation::from)
-                        .and_then(|packet| self.handle(at, packet, now, fx));
+                Ok(Framed::Complete {
+                    first_byte,
+                    header,
+                    total,
+                }) => {
+                    let (bytes, limits) = (&rest[..total], &self.limits.packet);
+                    let next = match PacketType::of_first_byte(first_byte) {
+                        // What comes most often has a short way of its own.
+                        Some(PacketType::Publish) => {
+                            Incoming::decode(bytes, first_byte, header, version, limits)
+                                .map_err(Violation::from)
+                                .and_then(|publish| self.on_publish(at, publish, now, fx))
+                        }
+                        _ => Packet::decode(bytes, version, limits)
+                            .map_err(Violation::from)
+                            .and_then(|packet| self.handle(at, packet, now, fx)),
+                    };
                     next.map(|next| (total, next))
                 }
                 Err(error) => Err(Violation::from(error)),
@@ -188,7 +203,10 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
         match packet {
-            Packet::Publish(publish) => self.on_publish(at, publish, now, fx),
+            Packet::Publish(publish) => {
+                let incoming = Incoming::of(publish, &self.limits.packet)?;
+                self.on_publish(at, incoming, now, fx)
+            }
             Packet::PubAck(ack) => self.on_puback(at, &ack, now, fx),
             Packet::PubRec(ack) => self.on_pubrec(at, &ack, now, fx),
             Packet::PubRel(ack) => self.on_pubrel(at, &ack, now, fx),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use moat_codec::{Limits, Publish, QoS, Version};
+use moat_codec::{Incoming, Limits, Publish, QoS, Version};
 use proptest::prelude::*;
 
 use super::*;
@@ -348,7 +348,9 @@ fn a_publish_from_the_wire_is_decided_by_its_resolved_topic() {
         panic!("not a publish");
     };
     let mut aliases = moat_codec::InboundAliases::new(0);
-    let resolved = aliases.resolve(publish, &limits).unwrap();
+    let resolved = aliases
+        .resolve(Incoming::of(publish, &limits).unwrap())
+        .unwrap();
     let dev = Identity::from_password("dev");
     assert!(
         Snapshot::built_in()
