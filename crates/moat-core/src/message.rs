@@ -1,12 +1,16 @@
 //! A publication that outlives its packet, and one on its way to many receivers.
 
+mod spare;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use moat_codec::{Parts, Patch, PublishFrame, QoS, Resolved, TopicAlias, Version};
+use moat_codec::{Parts, Patch, Publish, PublishFrame, QoS, Resolved, TopicAlias, Version};
 use moat_policy::Authorized;
 
 use crate::Time;
+use spare::SpareMessages;
+pub use spare::{SPARE_MESSAGE_BYTES_MAX, SPARE_MESSAGES_MAX};
 
 /// A publication kept in a queue, in flight, retained, or sent to another shard.
 ///
@@ -43,10 +47,32 @@ impl Message {
             properties_len: len_u32(properties.len()),
             qos: packet.qos,
             retain: packet.retain,
-            expires_at: packet
-                .message_expiry_secs
-                .map(|secs| now.plus_secs(u64::from(secs))),
+            expires_at: expiry(packet, now),
             publisher: Arc::clone(publisher),
+        }
+    }
+
+    /// As [`Self::new`], in the place of another one. Its bytes stay where they were if there are as many.
+    fn become_new(&mut self, publish: &Authorized<Resolved<'_>>, publisher: &Arc<str>, now: Time) {
+        let resolved = publish.get();
+        let packet = resolved.publish();
+        let (topic, properties) = (resolved.topic().as_str(), packet.properties.raw());
+        let len = topic.len() + properties.len() + packet.payload.len();
+        if self.bytes.len() != len {
+            *self = Self::new(publish, publisher, now);
+            return;
+        }
+        let (topic_bytes, rest) = self.bytes.split_at_mut(topic.len());
+        let (properties_bytes, payload) = rest.split_at_mut(properties.len());
+        topic_bytes.copy_from_slice(topic.as_bytes());
+        properties_bytes.copy_from_slice(properties);
+        payload.copy_from_slice(packet.payload);
+        self.topic_len = len_u32(topic.len());
+        self.properties_len = len_u32(properties.len());
+        (self.qos, self.retain) = (packet.qos, packet.retain);
+        self.expires_at = expiry(packet, now);
+        if !Arc::ptr_eq(&self.publisher, publisher) {
+            self.publisher = Arc::clone(publisher);
         }
     }
 
@@ -133,6 +159,12 @@ impl std::fmt::Debug for Message {
     }
 }
 
+/// When a message stops being worth delivering [MQTT-3.3.2-5].
+fn expiry(packet: &Publish<'_>, now: Time) -> Option<Time> {
+    let secs = packet.message_expiry_secs?;
+    Some(now.plus_secs(u64::from(secs)))
+}
+
 /// A packet is at most 268,435,455 bytes long, so each of its parts fits.
 fn len_u32(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
@@ -147,15 +179,43 @@ enum Source<'a> {
     Shared(&'a Arc<Message>),
 }
 
-/// Frames of one message by shape: 3.x or 5.0, with or without packet id. Reused for each message.
+/// What is reused from message to message: the frames by shape (3.x or 5.0, with or without packet id), and the memory of messages
+/// that are done with.
 #[derive(Default)]
 pub struct FrameCache {
     frames: [Option<PublishFrame>; 4],
+    spares: SpareMessages,
 }
 
 impl FrameCache {
     fn clear(&mut self) {
         self.frames = Default::default();
+    }
+
+    /// Takes back a message that a client has acknowledged.
+    pub fn give_back(&mut self, message: Arc<Message>) {
+        self.spares.give(message);
+    }
+
+    fn message(
+        &mut self,
+        publish: &Authorized<Resolved<'_>>,
+        publisher: &Arc<str>,
+        now: Time,
+    ) -> Arc<Message> {
+        // What is retained stays for long, so it has memory of its own size.
+        let spare = match publish.get().publish().retain {
+            true => None,
+            false => self.spares.take(),
+        };
+        let Some(mut spare) = spare else {
+            return Arc::new(Message::new(publish, publisher, now));
+        };
+        match Arc::get_mut(&mut spare) {
+            Some(message) => message.become_new(publish, publisher, now),
+            None => spare = Arc::new(Message::new(publish, publisher, now)),
+        }
+        spare
     }
 }
 
@@ -188,9 +248,7 @@ impl<'a> Outgoing<'a> {
         Outgoing {
             qos: packet.qos,
             retain: packet.retain,
-            expires_at: packet
-                .message_expiry_secs
-                .map(|secs| now.plus_secs(u64::from(secs))),
+            expires_at: expiry(packet, now),
             source: Source::Packet { publish, publisher },
             shared: None,
             frames,
@@ -267,11 +325,11 @@ impl<'a> Outgoing<'a> {
         match self.source {
             Source::Shared(message) => Arc::clone(message),
             Source::Packet { publish, publisher } => {
-                let now = self.now;
-                Arc::clone(
-                    self.shared
-                        .get_or_insert_with(|| Arc::new(Message::new(publish, publisher, now))),
-                )
+                let (frames, now) = (&mut *self.frames, self.now);
+                let shared = self
+                    .shared
+                    .get_or_insert_with(|| frames.message(publish, publisher, now));
+                Arc::clone(shared)
             }
         }
     }

@@ -83,7 +83,22 @@ impl<'a> Packet<'a> {
                 return Err(DecodeError::NotOnePacket);
             }
         };
-        let body = &bytes[header..];
+        Self::decode_framed(bytes, first_byte, header, version, limits)
+    }
+
+    /// As [`Self::decode`], where [`frame`] has said already that `bytes` is one packet which begins with `first_byte` and a fixed header
+    /// of `header` bytes.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_framed(
+        bytes: &'a [u8],
+        first_byte: u8,
+        header: usize,
+        version: Version,
+        limits: &Limits,
+    ) -> Result<Self, DecodeError> {
+        let body = bytes.get(header..).ok_or(DecodeError::NotOnePacket)?;
         let packet = PacketType::of_first_byte(first_byte).ok_or(DecodeError::UnknownPacketType)?;
         let version = if packet == PacketType::Connect {
             connect::version(body)?

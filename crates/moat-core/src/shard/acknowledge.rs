@@ -13,13 +13,7 @@ use crate::time::Time;
 
 impl Shard {
     /// The client has a QoS 1 message.
-    pub(super) fn on_puback(
-        &mut self,
-        at: SessionIndex,
-        ack: &Ack<'_>,
-        now: Time,
-        fx: &mut Effects,
-    ) -> Result<Next, Violation> {
+    pub(super) fn on_puback(&mut self, at: SessionIndex, ack: &Ack<'_>) -> Result<Next, Violation> {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return Ok(Next::Closed);
         };
@@ -30,7 +24,7 @@ impl Shard {
                     ..
                 })) => {
                     let parcel = outbound.finish(ack.packet_id);
-                    self.residents.entry_done(at, parcel);
+                    self.entry_done(at, parcel);
                 }
                 Some(_) => {
                     return Err(Violation::new(
@@ -42,7 +36,7 @@ impl Shard {
                 None => {}
             }
         }
-        self.credit(at, now, fx);
+        self.credit(at);
         Ok(Next::Continue)
     }
 
@@ -73,21 +67,21 @@ impl Shard {
                 Some(_) if ack.reason.is_error() => {
                     // The flow ends here; there is no PUBREL [MQTT-4.3.3-4].
                     let parcel = outbound.finish(ack.packet_id);
-                    self.residents.entry_done(at, parcel);
+                    self.entry_done(at, parcel);
                     refused = true;
                 }
                 Some(pending) => {
                     let parcel = std::mem::replace(pending, Pending::Completion);
                     answer = ReasonCode::Success;
                     // That the client has it must be known before it hears so.
-                    self.residents.entry_done(at, Some(parcel));
+                    self.entry_done(at, Some(parcel));
                     self.residents.note_urgent(at);
                 }
                 None => {}
             }
         }
         if refused {
-            self.credit(at, now, fx);
+            self.credit(at);
         }
         if ack.reason.is_error() {
             // Also for an identifier nobody waits for: an error is never answered with PUBREL.
@@ -128,8 +122,6 @@ impl Shard {
         &mut self,
         at: SessionIndex,
         ack: &Ack<'_>,
-        now: Time,
-        fx: &mut Effects,
     ) -> Result<Next, Violation> {
         let Some(session) = self.residents.sessions.get_mut(at.get()) else {
             return Ok(Next::Closed);
@@ -145,7 +137,7 @@ impl Shard {
                 self.residents.note_unsaved(at);
             }
         }
-        self.credit(at, now, fx);
+        self.credit(at);
         Ok(Next::Continue)
     }
 
@@ -183,11 +175,24 @@ impl Shard {
         self.say_when_written(to, conn, bytes, now, fx);
     }
 
+    fn entry_done(&mut self, at: SessionIndex, pending: Option<Pending>) {
+        if let Some(message) = self.residents.entry_done(at, pending) {
+            self.frames.give_back(message);
+        }
+    }
+
     /// One more message may be sent, up to the client's Receive Maximum (4.9).
-    fn credit(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+    fn credit(&mut self, at: SessionIndex) {
         if let Some(link) = self.link(at) {
             link.send_quota = link.send_quota.saturating_add(1).min(link.receive_maximum);
         }
-        self.pump(at, now, fx);
+        self.credited = true;
+    }
+
+    /// Sends what the acknowledgements of this turn have made room for: once for all those that came one behind the other.
+    pub(super) fn spend_credit(&mut self, at: SessionIndex, now: Time, fx: &mut Effects) {
+        if std::mem::take(&mut self.credited) {
+            self.pump(at, now, fx);
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::message::Message;
 use crate::session::SessionIndex;
 use crate::session::durable::UNSAVED_ENTRIES_MAX;
-use crate::session::inflight::{Parcel, Pending};
+use crate::session::inflight::{Content, Parcel, Pending};
 
 impl Residents {
     /// Entries of a session that will not be sent any more.
@@ -31,16 +31,24 @@ impl Residents {
         self.note_unsaved(at);
     }
 
-    /// The client has the message of an entry, or will not have it.
-    pub(super) fn entry_done(&mut self, at: SessionIndex, pending: Option<Pending>) {
+    /// The client has the message of an entry, or will not have it. Returns the message.
+    pub(super) fn entry_done(
+        &mut self,
+        at: SessionIndex,
+        pending: Option<Pending>,
+    ) -> Option<Arc<Message>> {
         let Some(Pending::Acknowledgement(parcel)) = pending else {
-            return;
+            return None;
         };
         let session = self.sessions.get_mut(at.get());
         let durable = session.and_then(|session| session.durable.as_deref_mut());
         if let (Some(durable), Some(entry)) = (durable, parcel.entry) {
             durable.done(entry.position);
             self.note_unsaved(at);
+        }
+        match parcel.content {
+            Content::Held(message) => Some(message),
+            Content::Stored { .. } => None,
         }
     }
 

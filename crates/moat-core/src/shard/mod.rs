@@ -80,6 +80,8 @@ pub struct Shard {
     retained_swept: Time,
     /// The [`Shard::work_total`] at which the connection at hand has had its turn.
     turn_ends_at: u64,
+    /// Whether acknowledgements of the connection at hand have made room that is not used yet.
+    credited: bool,
     /// What is left of this turn's budget for looking through retained messages.
     search_visits_left: usize,
     /// Searches that found nothing left of it; at most [`SEARCHES_UNDER_WAY_MAX`] per session of any shard.
@@ -150,6 +152,7 @@ impl Shard {
             waiting: HashMap::default(),
             retained_swept: Time::ZERO,
             turn_ends_at: 0,
+            credited: false,
             search_visits_left: SEARCH_VISITS_PER_TURN_MAX,
             delayed_searches: VecDeque::new(),
             overdue_wills: Vec::new(),

@@ -103,6 +103,18 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Received {
+        let received = self.receive_packets(at, input, now, fx);
+        self.spend_credit(at, now, fx);
+        received
+    }
+
+    fn receive_packets(
+        &mut self,
+        at: SessionIndex,
+        input: &[u8],
+        now: Time,
+        fx: &mut Effects,
+    ) -> Received {
         let Some(link) = self.link(at) else {
             return Received {
                 consumed: 0,
@@ -137,17 +149,22 @@ impl Shard {
                     header,
                     total,
                 }) => {
-                    let (bytes, limits) = (&rest[..total], &self.limits.packet);
+                    let bytes = &rest[..total];
                     let next = match PacketType::of_first_byte(first_byte) {
                         // What comes most often has a short way of its own.
                         Some(PacketType::Publish) => {
+                            self.spend_credit(at, now, fx);
+                            let limits = &self.limits.packet;
                             Incoming::decode(bytes, first_byte, header, version, limits)
                                 .map_err(Violation::from)
                                 .and_then(|publish| self.on_publish(at, publish, now, fx))
                         }
-                        _ => Packet::decode(bytes, version, limits)
-                            .map_err(Violation::from)
-                            .and_then(|packet| self.handle(at, packet, now, fx)),
+                        _ => {
+                            let limits = &self.limits.packet;
+                            Packet::decode_framed(bytes, first_byte, header, version, limits)
+                                .map_err(Violation::from)
+                                .and_then(|packet| self.handle(at, packet, now, fx))
+                        }
                     };
                     next.map(|next| (total, next))
                 }
@@ -207,10 +224,10 @@ impl Shard {
                 let incoming = Incoming::of(publish, &self.limits.packet)?;
                 self.on_publish(at, incoming, now, fx)
             }
-            Packet::PubAck(ack) => self.on_puback(at, &ack, now, fx),
+            Packet::PubAck(ack) => self.on_puback(at, &ack),
             Packet::PubRec(ack) => self.on_pubrec(at, &ack, now, fx),
             Packet::PubRel(ack) => self.on_pubrel(at, &ack, now, fx),
-            Packet::PubComp(ack) => self.on_pubcomp(at, &ack, now, fx),
+            Packet::PubComp(ack) => self.on_pubcomp(at, &ack),
             Packet::Subscribe(subscribe) => self.on_subscribe(at, &subscribe, now, fx),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(at, &unsubscribe, now, fx),
             Packet::PingReq => {
