@@ -36,7 +36,6 @@ mod schedule;
 mod session_model;
 mod shared;
 mod shared_model;
-mod store;
 mod subscribe;
 mod system;
 mod takeover;

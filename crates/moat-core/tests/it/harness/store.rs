@@ -17,7 +17,7 @@ use moat_core::shard::{Topology, restore_all};
 use moat_core::{Effects, Limits, Message, Shard, Time};
 use moat_policy::Snapshot;
 
-use crate::harness::{V5, World};
+use super::{V5, World};
 
 type Subscriptions = BTreeMap<Box<str>, (SubscriptionOptions, Option<NonZeroU32>)>;
 
