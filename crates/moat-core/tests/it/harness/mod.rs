@@ -27,7 +27,7 @@ use moat_events::Event;
 use moat_policy::Snapshot;
 use proptest::test_runner::Config as ProptestConfig;
 
-pub(crate) use packets::{encode, handling, lasting, message, options, packet_id, will};
+pub(crate) use packets::{encode, handling, lasting, message, options, packet_id, retained, will};
 pub(crate) use policies::{acl, policy, policy_denying};
 pub(crate) use received::{Got, Granted, Pub, has, refusal};
 use store::ModelStore;
@@ -74,7 +74,7 @@ pub(crate) struct Wire {
     incoming: Vec<u8>,
     inbox: VecDeque<Got>,
     last_id: u16,
-    pub(crate) closed: bool,
+    closed: bool,
     /// Whether the driver was told to flush.
     dirty: bool,
 }
@@ -97,9 +97,9 @@ pub(crate) struct World {
     /// Whether what is asked for comes from the store at once; otherwise it waits in the effects.
     pub(crate) loads: bool,
     /// Batches that are not durable, by shard.
-    pub(crate) pending: Vec<VecDeque<Batch>>,
+    pending: Vec<VecDeque<Batch>>,
     pub(crate) inboxes: Vec<VecDeque<(ShardId, Vec<PeerMessage>)>>,
-    pub(crate) wires: Vec<Wire>,
+    wires: Vec<Wire>,
 }
 
 pub(crate) fn limits() -> Limits {

@@ -39,6 +39,14 @@ pub(crate) fn message<'a>(topic: &'a str, payload: &'a str, qos: u8, id: u16) ->
     }
 }
 
+/// A [`message`] that is to be retained.
+pub(crate) fn retained<'a>(topic: &'a str, payload: &'a str, qos: u8, id: u16) -> Publish<'a> {
+    Publish {
+        retain: true,
+        ..message(topic, payload, qos, id)
+    }
+}
+
 pub(crate) fn packet_id(id: u16) -> PacketId {
     PacketId::new(id).unwrap()
 }

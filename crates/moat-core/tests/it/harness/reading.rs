@@ -113,6 +113,12 @@ impl World {
         }
     }
 
+    /// The payloads of [`Self::read_all`].
+    pub(crate) fn read_texts(&mut self, client: Client) -> Vec<String> {
+        let messages = self.read_all(client);
+        messages.iter().map(|m| m.text().to_owned()).collect()
+    }
+
     /// Takes the first received packet that `pick` wants and leaves the others to be read.
     pub(crate) fn expect<T>(&mut self, client: Client, pick: impl Fn(&Got) -> Option<T>) -> T {
         self.drain(client);

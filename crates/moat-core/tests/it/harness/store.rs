@@ -32,7 +32,7 @@ struct Record {
 #[derive(Default)]
 pub(crate) struct ModelStore {
     starts: u32,
-    pub(crate) alive_at: Time,
+    alive_at: Time,
     next_sequences: BTreeMap<u16, u64>,
     records: BTreeMap<Position, Record>,
     sessions: BTreeMap<QueueId, SessionRecord>,
@@ -45,7 +45,7 @@ pub(crate) struct ModelStore {
 }
 
 impl ModelStore {
-    pub(crate) fn apply(&mut self, batch: Batch, now: Time) {
+    fn apply(&mut self, batch: Batch, now: Time) {
         self.alive_at = now;
         for write in batch.writes {
             self.write(write);
@@ -147,13 +147,13 @@ impl ModelStore {
         self.sessions.len()
     }
 
-    pub(crate) fn find(&self, position: Position) -> Option<Arc<Message>> {
+    fn find(&self, position: Position) -> Option<Arc<Message>> {
         let record = self.records.get(&position)?;
         Some(copy(&record.message))
     }
 
     /// What the next broker starts from.
-    pub(crate) fn restored(&mut self) -> Restored {
+    fn restored(&mut self) -> Restored {
         self.starts += 1;
         let entries = self.entries();
         let entries_of = |queue| entries.get(&queue).cloned().unwrap_or_default();
@@ -263,7 +263,7 @@ impl World {
         self.after_step();
     }
 
-    pub(crate) fn with_store_if_asked(mut self) -> World {
+    pub(super) fn with_store_if_asked(mut self) -> World {
         if std::env::var_os("MOAT_TEST_STORE").is_some() {
             self.store = Some(ModelStore::default());
             self.restore();
@@ -292,6 +292,11 @@ impl World {
         self.after_step();
     }
 
+    /// What is durable, in a broker that has a store.
+    pub(crate) fn stored(&self) -> &ModelStore {
+        self.store.as_ref().unwrap()
+    }
+
     /// Lets the store do what waits for it.
     pub(crate) fn settle_store(&mut self) {
         self.after_step();
@@ -299,7 +304,7 @@ impl World {
 
     /// Ends the turn of every shard: writes what there is to write, and brings what there is to load. Returns whether there was
     /// something.
-    pub(crate) fn store_step(&mut self) -> bool {
+    pub(super) fn store_step(&mut self) -> bool {
         let Some(store) = &mut self.store else {
             return false;
         };
