@@ -195,10 +195,10 @@ mod tests {
     use super::*;
 
     fn wrong(name: &str, rest: &str) -> Vec<String> {
-        check(&[SourceFile {
-            path: format!("crates/{name}/Cargo.toml"),
-            text: format!("[package]\nname = \"{name}\"\n[lints]\nworkspace = true\n{rest}"),
-        }])
+        check(&[SourceFile::new(
+            &format!("crates/{name}/Cargo.toml"),
+            &format!("[package]\nname = \"{name}\"\n[lints]\nworkspace = true\n{rest}"),
+        )])
     }
 
     #[test]
@@ -250,10 +250,10 @@ mod tests {
             wrong("moat-auth", "[dependencies]\nslab = \"0.4\"\n").len(),
             1
         );
-        let file = SourceFile {
-            path: "crates/moat-auth/Cargo.toml".into(),
-            text: "[package]\nname = \"moat-auth\"\n".into(),
-        };
+        let file = SourceFile::new(
+            "crates/moat-auth/Cargo.toml",
+            "[package]\nname = \"moat-auth\"\n",
+        );
         assert_eq!(
             check(&[file]),
             ["crates/moat-auth/Cargo.toml: write [lints] workspace = true"]

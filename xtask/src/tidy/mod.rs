@@ -16,6 +16,17 @@ pub(crate) struct SourceFile {
     pub(crate) text: String,
 }
 
+#[cfg(test)]
+impl SourceFile {
+    /// A file that a test has made up.
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+}
+
 /// Checks everything and fails with all that is wrong.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let files = text_files(root)?;
