@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::cargo::build_release;
+
 /// The numbers to keep to: a line per path, its name and its instructions, with a tab between.
 const NUMBERS: &str = "crates/moat-paths/instructions.tsv";
 /// How much more a path may take. Unit: percent.
@@ -45,21 +47,10 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
 
 /// Builds the program as it is released, with its names.
 fn build(root: &Path) -> Result<PathBuf, String> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command
-        .current_dir(root)
-        .args(["build", "--release", "--quiet"]);
-    command.args(["--config", "profile.release.strip=\"none\""]);
-    command.args(["--package", "moat-paths", "--bin", "moat-paths"]);
-    let status = command.status();
-    let status = status.map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    if !status.success() {
-        return Err(format!("moat-paths does not build: {status}"));
-    }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(root.join(target).join("release/moat-paths"))
+    let with_names = ["--config", "profile.release.strip=\"none\""];
+    let program = ["--package", "moat-paths", "--bin", "moat-paths"];
+    let release = build_release(root, &[&with_names[..], &program].concat())?;
+    Ok(release.join("moat-paths"))
 }
 
 fn names(program: &Path) -> Result<Vec<String>, String> {

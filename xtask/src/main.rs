@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod cargo;
 mod conformance;
 mod foreign;
 mod generate;

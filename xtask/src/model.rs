@@ -1,7 +1,8 @@
 //! `cargo xtask model`: the model tests with many more cases than CI runs.
 
 use std::path::Path;
-use std::process::Command;
+
+use crate::cargo::{cargo, end_of};
 
 /// Cases of each model unless the command names another number.
 pub(crate) const CASES: u32 = 1_000_000;
@@ -17,18 +18,14 @@ const MODELS: &[&str] = &[
 /// # Errors
 /// A model that found something; its shortest case was printed.
 pub(crate) fn run(root: &Path, cases: u32) -> Result<(), String> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut failed = Vec::new();
     for model in MODELS {
         println!("==> {cases} cases: {model}");
-        let status = Command::new(&program)
-            .args(["test", "--quiet", "--release"])
+        let mut test = cargo(root);
+        test.args(["test", "--quiet", "--release"])
             .args(model.split(' '))
-            .env("MOAT_MODEL_CASES", cases.to_string())
-            .current_dir(root)
-            .status()
-            .map_err(|error| format!("cannot run cargo test {model}: {error}"))?;
-        if !status.success() {
+            .env("MOAT_MODEL_CASES", cases.to_string());
+        if !end_of(&mut test)?.success() {
             failed.push(*model);
         }
     }

@@ -1,7 +1,8 @@
 //! `cargo xtask simulate`: the simulation of the whole broker, optimised, as many seeds as asked for.
 
 use std::path::Path;
-use std::process::Command;
+
+use crate::cargo::{cargo, end_of};
 
 /// Optimisation of the crates that a simulation spends its time in: many more seeds per second than without, for little more of a build.
 const OPTIMISED: [&str; 6] = [
@@ -15,18 +16,15 @@ const OPTIMISED: [&str; 6] = [
 
 /// Runs `options` of the example `simulate` of moat-testkit.
 pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.current_dir(root).args(["run", "--quiet"]);
+    let mut command = cargo(root);
+    command.args(["run", "--quiet"]);
     for name in OPTIMISED {
         command.arg("--config");
         command.arg(format!("profile.dev.package.{name}.opt-level=2"));
     }
     command.args(["--package", "moat-testkit", "--example", "simulate", "--"]);
     command.args(options);
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    let status = end_of(&mut command)?;
     if status.success() {
         Ok(())
     } else {

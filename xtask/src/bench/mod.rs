@@ -19,6 +19,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
+use crate::cargo::{build_release, target};
 use options::Options;
 use report::Setting;
 use run::Sizes;
@@ -75,30 +76,15 @@ fn kinds(options: &Options) -> Vec<Kind> {
 fn site(root: &Path, options: &Options) -> Result<Site, String> {
     let program = |given: &Option<PathBuf>, package: &str, name: &str| match given {
         Some(path) => Ok(path.clone()),
-        None => build(root, package, name),
+        None => {
+            eprintln!("building {package} for release");
+            build_release(root, &["-p", package]).map(|release| release.join(name))
+        }
     };
     let moat = program(&options.moat, "moat", "moat")?;
     let load = program(&options.load, "moat-load", "mqload")?;
     raise_open_files();
     Site::new(moat, load, root.join("xtask/bench"))
-}
-
-fn build(root: &Path, package: &str, name: &str) -> Result<PathBuf, String> {
-    eprintln!("building {package} for release");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "-p", package])
-        .current_dir(root)
-        .status()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
-    if status.success() {
-        return Ok(target(root).join("release").join(name));
-    }
-    Err(format!("{package} does not build: {status}"))
-}
-
-fn target(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |path| root.join(path))
 }
 
 /// Ten thousand connections need as many files on both ends.
