@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cargo::build_release;
+use crate::words::{self, Failure};
 
 /// The numbers to keep to: a line per path, its name and its instructions, with a tab between.
 const NUMBERS: &str = "crates/moat-paths/instructions.tsv";
@@ -16,25 +17,31 @@ const TOLERANCE_PERCENT: u64 = 3;
 const PASSES: u64 = 500;
 
 /// Counts all paths, and compares or, with `--write`, keeps the numbers.
-pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
-    let is_writing = match options {
-        [] => false,
-        ["--write"] => true,
-        other => return Err(format!("instructions takes --write, and not {other:?}")),
+///
+/// # Errors
+/// Another word, a path that cannot be counted, or one that is not as [`check`] wants it.
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
+    let given = words::options("instructions", words, &[("--write", "")])?;
+    let result = if given.is_empty() {
+        check(root)
+    } else {
+        write(root)
     };
-    let program = build(root)?;
-    let mut counted = Vec::new();
-    for name in names(&program)? {
-        let count = count(&program, &name)?;
-        println!("{count:>8}  {name}");
-        counted.push((name, count));
-    }
-    let file = root.join(NUMBERS);
-    if is_writing {
-        return std::fs::write(&file, table(&counted))
-            .map_err(|error| format!("{NUMBERS}: {error}"));
-    }
-    let known = std::fs::read_to_string(&file).map_err(|error| format!("{NUMBERS}: {error}"))?;
+    Ok(result?)
+}
+
+/// Keeps what is counted.
+fn write(root: &Path) -> Result<(), String> {
+    let counted = count_all(root)?;
+    std::fs::write(root.join(NUMBERS), table(&counted))
+        .map_err(|error| format!("{NUMBERS}: {error}"))
+}
+
+/// Fails if a path is further from its number than [`TOLERANCE_PERCENT`].
+pub(crate) fn check(root: &Path) -> Result<(), String> {
+    let counted = count_all(root)?;
+    let known = std::fs::read_to_string(root.join(NUMBERS))
+        .map_err(|error| format!("{NUMBERS}: {error}"))?;
     let wrong = compare(&parse(&known)?, &counted);
     if wrong.is_empty() {
         return Ok(());
@@ -43,6 +50,18 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
         "{}\nIf that is meant, say why in the commit and run: cargo xtask instructions --write",
         wrong.join("\n")
     ))
+}
+
+/// The instructions of every path.
+fn count_all(root: &Path) -> Result<Vec<(String, u64)>, String> {
+    let program = build(root)?;
+    let mut counted = Vec::new();
+    for name in names(&program)? {
+        let count = count(&program, &name)?;
+        println!("{count:>8}  {name}");
+        counted.push((name, count));
+    }
+    Ok(counted)
 }
 
 /// Builds the program as it is released, with its names.

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::cargo::{cargo, end_of};
+use crate::words::{self, Failure};
 
 /// Cases of each model unless the command names another number.
-pub(crate) const CASES: u32 = 1_000_000;
+const CASES: u32 = 1_000_000;
 
 /// Where the models are: arguments of `cargo test`.
 const MODELS: &[&str] = &[
@@ -16,8 +17,12 @@ const MODELS: &[&str] = &[
 /// Runs every model, those after a failed one too.
 ///
 /// # Errors
-/// A model that found something; its shortest case was printed.
-pub(crate) fn run(root: &Path, cases: u32) -> Result<(), String> {
+/// A word that is no option, or a value that does not fit; a model that found something: its shortest case was printed.
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
+    let mut cases = CASES;
+    for (name, value) in words::options("model", words, &[("--cases", "N")])? {
+        cases = words::number(name, value, 1..=u32::MAX)?;
+    }
     let mut failed = Vec::new();
     for model in MODELS {
         println!("==> {cases} cases: {model}");
@@ -32,5 +37,5 @@ pub(crate) fn run(root: &Path, cases: u32) -> Result<(), String> {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(format!("failed: {}", failed.join("; ")))
+    Err(Failure::Work(format!("failed: {}", failed.join("; "))))
 }

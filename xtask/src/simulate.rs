@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cargo::{cargo, end_of};
+use crate::words::{self, Failure, Known};
 
 /// Optimisation of the crates that a simulation spends its time in: many more seeds per second than without, for little more of a build.
 const OPTIMISED: [&str; 6] = [
@@ -14,8 +15,31 @@ const OPTIMISED: [&str; 6] = [
     "moat-testkit",
 ];
 
-/// Runs `options` of the example `simulate` of moat-testkit.
-pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
+/// The options, which the program reads again.
+const OPTIONS: &[Known] = &[
+    ("--seeds", "N"),
+    ("--from", "S"),
+    ("--seed", "S"),
+    ("--planted", "NAME"),
+];
+/// The most seeds of one run: months of them.
+const SEEDS_MAX: u64 = 1_000_000_000;
+
+/// Runs the example `simulate` of moat-testkit.
+///
+/// # Errors
+/// A word that is no option, or a value that does not fit; it does not build, or a seed is not clean.
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
+    for (name, value) in words::options("simulate", words, OPTIONS)? {
+        match name {
+            "--seeds" => words::number(name, value, 1..=SEEDS_MAX).map(drop)?,
+            "--from" | "--seed" => {
+                words::number(name, value, 0..=u64::MAX - SEEDS_MAX).map(drop)?
+            }
+            // The program knows the names.
+            _ => {}
+        }
+    }
     let mut command = cargo(root);
     command.args(["run", "--quiet"]);
     for name in OPTIMISED {
@@ -23,11 +47,9 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
         command.arg(format!("profile.dev.package.{name}.opt-level=2"));
     }
     command.args(["--package", "moat-testkit", "--example", "simulate", "--"]);
-    command.args(options);
-    let status = end_of(&mut command)?;
+    let status = end_of(command.args(words))?;
     if status.success() {
-        Ok(())
-    } else {
-        Err(format!("the simulation failed: {status}"))
+        return Ok(());
     }
+    Err(Failure::of_program("the simulation failed", status))
 }

@@ -38,7 +38,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     });
     // The tests speak to Debian's mosquitto, as a client and as a second opinion.
     steps.step("MQTT clients", || install::run(install::FOR_TESTS));
-    steps.step("instructions", || instructions::run(root, &[]));
+    steps.step("instructions", || instructions::check(root));
     if has_nextest(cargo) {
         // The same build serves both: only the filter differs.
         let nextest = "nextest run --workspace --no-fail-fast --status-level fail -E";
@@ -55,7 +55,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         );
     }
     // Last, since it needs the program that the end to end tests have built.
-    steps.counted("foreign clients", |count| foreign::run(root, &[], count));
+    steps.counted("foreign clients", |count| foreign::run_all(root, count));
     steps.finish()
 }
 

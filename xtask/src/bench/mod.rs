@@ -20,6 +20,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 use crate::cargo::{build_release, target};
+use crate::words::Failure;
 use options::Options;
 use report::Setting;
 use run::Sizes;
@@ -29,20 +30,20 @@ use servers::{Kind, Site};
 ///
 /// # Errors
 /// A word that nobody knows, something does not build or start, or a result cannot be written.
-pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
     let options = Options::parse(words)?;
     let out = options
         .out
         .clone()
         .unwrap_or_else(|| target(root).join("bench"));
     if let Some(file) = &options.plot {
-        return plot::run(file, &out);
+        return Ok(plot::run(file, &out)?);
     }
     if options.is_growth {
-        rows::check(&options.rows, growth::ids)?;
+        rows::check(&options.rows, growth::ids())?;
         let site = site(root, &options)?;
         let curves = growth::run(&site, &options)?;
-        return write(&out, "growth.json", &curves);
+        return Ok(write(&out, "growth.json", &curves)?);
     }
     let rows = rows::chosen(&options.rows)?;
     let site = site(root, &options)?;

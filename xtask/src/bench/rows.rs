@@ -1,6 +1,6 @@
 //! The table of what is measured, and what each row is held to.
 
-use moat_config::nearest;
+use crate::words::{Failure, unknown};
 
 /// Where the load goes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,11 +298,11 @@ pub(super) const ROWS: &[Row] = &[
 ///
 /// # Errors
 /// There is none of that name; the message has the nearest.
-pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
+pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Row>, Failure> {
     if names.is_empty() {
         return Ok(ROWS.iter().collect());
     }
-    check(names, || ROWS.iter().map(|row| row.id))?;
+    check(names, ROWS.iter().map(|row| row.id))?;
     let is_named = |row: &&Row| names.iter().any(|name| name == row.id);
     Ok(ROWS.iter().filter(is_named).collect())
 }
@@ -311,20 +311,15 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
 ///
 /// # Errors
 /// One is not; the message has the nearest.
-pub(super) fn check<'a, I>(names: &[String], known: impl Fn() -> I) -> Result<(), String>
-where
-    I: Iterator<Item = &'a str>,
-{
-    for name in names {
-        if !known().any(|id| id == name) {
-            let hint = match nearest(name, known()) {
-                Some(id) => format!("did you mean {id}?"),
-                None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
-            };
-            return Err(format!("--rows {name}: no such row; {hint}"));
-        }
+pub(super) fn check<'k>(
+    names: &[String],
+    known: impl Iterator<Item = &'k str> + Clone,
+) -> Result<(), Failure> {
+    let is_unknown = |name: &&String| !known.clone().any(|id| id == *name);
+    match names.iter().find(is_unknown) {
+        Some(name) => Err(unknown(&format!("--rows {name}"), name, known)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -335,11 +330,9 @@ mod tests {
 
     #[test]
     fn a_misspelt_row_names_the_nearest() {
-        let error = |name: &str| chosen(&[name.to_owned()]).unwrap_err();
-        assert_eq!(
-            error("pair-qos0"),
-            "--rows pair-qos0: no such row; did you mean pairs-qos0?"
-        );
+        let error = |name: &str| chosen(&[name.to_owned()]).unwrap_err().to_string();
+        let near = "--rows pair-qos0: not known; did you mean pairs-qos0? There are pairs-qos0, ";
+        assert!(error("pair-qos0").starts_with(near));
         assert!(error("banana").contains("there are pairs-qos0, "));
     }
 
