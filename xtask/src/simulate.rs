@@ -51,5 +51,5 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
     if status.success() {
         return Ok(());
     }
-    Err(Failure::of_program("the simulation failed", status))
+    Err(Failure::of_program("simulate", status))
 }

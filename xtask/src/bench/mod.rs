@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: moat, Debian's mosquitto, others and the floor under the same loads, by turns, and what came of it.
 //!
 //! The measure is a broker's processor time for each message, divided by the floor's in the same round: it holds on a
-//! machine that has other work too. [`rows`] has the table, [`servers`] what is started, [`mod@run`] the rounds.
+//! machine that has other work too. [`rows`] has the table, [`servers`] what is started and [`process`] how, [`mod@run`] the rounds.
 
 mod figures;
 mod growth;
 mod options;
 mod plot;
+mod process;
 mod report;
 mod rows;
 mod run;
