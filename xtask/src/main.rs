@@ -1,4 +1,6 @@
-//! Automation: `cargo xtask test`, `cargo xtask gen`, `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask model`. No shell scripts.
+//! Automation: `cargo xtask COMMAND`, a module for each. No shell scripts.
+//!
+//! [`words`] reads what stands behind the command, [`cargo`] builds what it needs.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 #![allow(
     clippy::print_stdout,

@@ -31,6 +31,7 @@ impl SourceFile {
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let files = text_files(root)?;
     let mut wrong = dependencies::check(&files);
+    wrong.extend(dependencies::missing_in_architecture(&files));
     wrong.extend(sources::check(&files));
     wrong.extend(hot_path::check(&files));
     wrong.extend(promises::check(&files));
