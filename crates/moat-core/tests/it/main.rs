@@ -36,6 +36,7 @@ mod schedule;
 mod session_model;
 mod shared;
 mod shared_model;
+mod store;
 mod subscribe;
 mod system;
 mod takeover;

@@ -1,9 +1,5 @@
 //! What becomes one commit, when it is written, and what is written without being asked for.
 
-use std::time::SystemTime;
-
-use moat_store::{Entry, Part, Sequence};
-
 use super::*;
 
 #[test]

@@ -3,8 +3,9 @@
 //! - [`packets`], [`policies`]: what tests write;
 //! - [`connecting`], [`sending`], [`reading`]: the clients;
 //! - [`received`]: what they were sent, decoded;
-//! - [`turns`]: what a driver does between packets;
-//! - [`store`]: what is durable, and crashes.
+//! - [`turns`]: what a driver does between packets.
+//!
+//! What is durable and what a crash leaves is in [`crate::store`].
 
 mod connecting;
 mod packets;
@@ -12,12 +13,12 @@ mod policies;
 mod reading;
 mod received;
 mod sending;
-mod store;
 mod turns;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::store::ModelStore;
 use moat_codec::Version;
 use moat_core::durable::Batch;
 use moat_core::session::SessionIndex;
@@ -30,7 +31,6 @@ use proptest::test_runner::Config as ProptestConfig;
 pub(crate) use packets::{encode, handling, lasting, message, options, packet_id, retained, will};
 pub(crate) use policies::{acl, policy, policy_denying};
 pub(crate) use received::{Got, Granted, Pub, has, refusal};
-use store::ModelStore;
 
 pub(crate) const V31: Version = Version::V31;
 pub(crate) const V311: Version = Version::V311;
@@ -74,7 +74,7 @@ pub(crate) struct Wire {
     incoming: Vec<u8>,
     inbox: VecDeque<Got>,
     last_id: u16,
-    closed: bool,
+    pub(crate) closed: bool,
     /// Whether the driver was told to flush.
     dirty: bool,
 }
@@ -97,9 +97,9 @@ pub(crate) struct World {
     /// Whether what is asked for comes from the store at once; otherwise it waits in the effects.
     pub(crate) loads: bool,
     /// Batches that are not durable, by shard.
-    pending: Vec<VecDeque<Batch>>,
+    pub(crate) pending: Vec<VecDeque<Batch>>,
     pub(crate) inboxes: Vec<VecDeque<(ShardId, Vec<PeerMessage>)>>,
-    wires: Vec<Wire>,
+    pub(crate) wires: Vec<Wire>,
 }
 
 pub(crate) fn limits() -> Limits {

@@ -17,7 +17,7 @@ use moat_core::shard::{Topology, restore_all};
 use moat_core::{Effects, Limits, Message, Shard, Time};
 use moat_policy::Snapshot;
 
-use super::{V5, World};
+use crate::harness::{V5, World};
 
 type Subscriptions = BTreeMap<Box<str>, (SubscriptionOptions, Option<NonZeroU32>)>;
 
@@ -263,7 +263,7 @@ impl World {
         self.after_step();
     }
 
-    pub(super) fn with_store_if_asked(mut self) -> World {
+    pub(crate) fn with_store_if_asked(mut self) -> World {
         if std::env::var_os("MOAT_TEST_STORE").is_some() {
             self.store = Some(ModelStore::default());
             self.restore();
@@ -304,7 +304,7 @@ impl World {
 
     /// Ends the turn of every shard: writes what there is to write, and brings what there is to load. Returns whether there was
     /// something.
-    pub(super) fn store_step(&mut self) -> bool {
+    pub(crate) fn store_step(&mut self) -> bool {
         let Some(store) = &mut self.store else {
             return false;
         };
