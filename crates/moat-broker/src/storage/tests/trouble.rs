@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// A service whose first commits fail like this as soon as the test lets them go on.
+fn about_to_fail<const N: usize>(moods: [StoreError; N]) -> Rig {
+    let store = Moody::failing(moods);
+    store.stall(true);
+    rig(store)
+}
+
 #[test]
 fn publishers_wait_while_too_much_is_not_committed() {
     let rig = rig(Moody::default());
@@ -21,9 +28,7 @@ fn publishers_wait_while_too_much_is_not_committed() {
 
 #[test]
 fn nothing_is_said_while_the_disk_is_full_and_all_of_it_when_there_is_room() {
-    let store = Moody::failing([StoreError::DiskFull, StoreError::DiskFull]);
-    store.stall(true);
-    let rig = rig(store);
+    let rig = about_to_fail([StoreError::DiskFull, StoreError::DiskFull]);
     rig.openings.lock().unwrap().push_back(StoreError::DiskFull);
     rig.storage
         .submit(shard(0), batch(1, vec![append(position(0, 1), b"x")]));
@@ -60,9 +65,7 @@ fn a_failed_disk_is_told_and_nothing_is_committed_after_it() {
 
 #[test]
 fn a_store_that_cannot_be_opened_again_has_failed() {
-    let store = Moody::failing([StoreError::DiskFull]);
-    store.stall(true);
-    let rig = rig(store);
+    let rig = about_to_fail([StoreError::DiskFull]);
     rig.openings.lock().unwrap().push_back(StoreError::Broken {
         cause: "gone".to_owned(),
     });
@@ -75,9 +78,7 @@ fn a_store_that_cannot_be_opened_again_has_failed() {
 
 #[test]
 fn a_full_disk_does_not_keep_the_broker_from_stopping() {
-    let store = Moody::failing([StoreError::DiskFull]);
-    store.stall(true);
-    let rig = rig(store);
+    let rig = about_to_fail([StoreError::DiskFull]);
     rig.openings
         .lock()
         .unwrap()
