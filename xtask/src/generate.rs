@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::conformance;
+use crate::words::{self, Failure};
 
 /// A generated file: its path and what makes it.
 type Generated = (&'static str, fn() -> String);
@@ -25,8 +26,22 @@ fn openapi() -> String {
 /// The page about the specifications is made from files and not from code.
 const CONFORMANCE: &str = "docs/conformance.md";
 
+/// Writes the generated files, or with `--check` compares them.
+///
+/// # Errors
+/// Another word, a file that is not as it should be, or statements and tests that do not agree.
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
+    let given = words::options("gen", words, &[("--check", "")])?;
+    let result = if given.is_empty() {
+        write(root)
+    } else {
+        check(root)
+    };
+    Ok(result?)
+}
+
 /// Writes every generated file that is not what it should be, and fails if the statements and the tests do not agree.
-pub(crate) fn write(root: &Path) -> Result<(), String> {
+fn write(root: &Path) -> Result<(), String> {
     let conformance = conformance::document(root)?;
     let mut files = from_code();
     files.push((CONFORMANCE, conformance.page));

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::cargo::build_release;
+use crate::words::{self, Failure};
+
 /// The numbers to keep to: a line per path, its name and its instructions, with a tab between.
 const NUMBERS: &str = "crates/moat-paths/instructions.tsv";
 /// How much more a path may take. Unit: percent.
@@ -14,25 +17,31 @@ const TOLERANCE_PERCENT: u64 = 3;
 const PASSES: u64 = 500;
 
 /// Counts all paths, and compares or, with `--write`, keeps the numbers.
-pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
-    let is_writing = match options {
-        [] => false,
-        ["--write"] => true,
-        other => return Err(format!("instructions takes --write, and not {other:?}")),
+///
+/// # Errors
+/// Another word, a path that cannot be counted, or one that is not as [`check`] wants it.
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
+    let given = words::options("instructions", words, &[("--write", "")])?;
+    let result = if given.is_empty() {
+        check(root)
+    } else {
+        write(root)
     };
-    let program = build(root)?;
-    let mut counted = Vec::new();
-    for name in names(&program)? {
-        let count = count(&program, &name)?;
-        println!("{count:>8}  {name}");
-        counted.push((name, count));
-    }
-    let file = root.join(NUMBERS);
-    if is_writing {
-        return std::fs::write(&file, table(&counted))
-            .map_err(|error| format!("{NUMBERS}: {error}"));
-    }
-    let known = std::fs::read_to_string(&file).map_err(|error| format!("{NUMBERS}: {error}"))?;
+    Ok(result?)
+}
+
+/// Keeps what is counted.
+fn write(root: &Path) -> Result<(), String> {
+    let counted = count_all(root)?;
+    std::fs::write(root.join(NUMBERS), table(&counted))
+        .map_err(|error| format!("{NUMBERS}: {error}"))
+}
+
+/// Fails if a path is further from its number than [`TOLERANCE_PERCENT`].
+pub(crate) fn check(root: &Path) -> Result<(), String> {
+    let counted = count_all(root)?;
+    let known = std::fs::read_to_string(root.join(NUMBERS))
+        .map_err(|error| format!("{NUMBERS}: {error}"))?;
     let wrong = compare(&parse(&known)?, &counted);
     if wrong.is_empty() {
         return Ok(());
@@ -43,23 +52,24 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
     ))
 }
 
+/// The instructions of every path.
+fn count_all(root: &Path) -> Result<Vec<(String, u64)>, String> {
+    let program = build(root)?;
+    let mut counted = Vec::new();
+    for name in names(&program)? {
+        let count = count(&program, &name)?;
+        println!("{count:>8}  {name}");
+        counted.push((name, count));
+    }
+    Ok(counted)
+}
+
 /// Builds the program as it is released, with its names.
 fn build(root: &Path) -> Result<PathBuf, String> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command
-        .current_dir(root)
-        .args(["build", "--release", "--quiet"]);
-    command.args(["--config", "profile.release.strip=\"none\""]);
-    command.args(["--package", "moat-paths", "--bin", "moat-paths"]);
-    let status = command.status();
-    let status = status.map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    if !status.success() {
-        return Err(format!("moat-paths does not build: {status}"));
-    }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(root.join(target).join("release/moat-paths"))
+    let with_names = ["--config", "profile.release.strip=\"none\""];
+    let program = ["--package", "moat-paths", "--bin", "moat-paths"];
+    let release = build_release(root, &[&with_names[..], &program].concat())?;
+    Ok(release.join("moat-paths"))
 }
 
 fn names(program: &Path) -> Result<Vec<String>, String> {

@@ -1,10 +1,12 @@
 //! `cargo xtask model`: the model tests with many more cases than CI runs.
 
 use std::path::Path;
-use std::process::Command;
+
+use crate::cargo::{cargo, end_of};
+use crate::words::{self, Failure};
 
 /// Cases of each model unless the command names another number.
-pub(crate) const CASES: u32 = 1_000_000;
+const CASES: u32 = 1_000_000;
 
 /// Where the models are: arguments of `cargo test`.
 const MODELS: &[&str] = &[
@@ -15,25 +17,25 @@ const MODELS: &[&str] = &[
 /// Runs every model, those after a failed one too.
 ///
 /// # Errors
-/// A model that found something; its shortest case was printed.
-pub(crate) fn run(root: &Path, cases: u32) -> Result<(), String> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+/// A word that is no option, or a value that does not fit; a model that found something: its shortest case was printed.
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
+    let mut cases = CASES;
+    for (name, value) in words::options("model", words, &[("--cases", "N")])? {
+        cases = words::number(name, value, 1..=u32::MAX)?;
+    }
     let mut failed = Vec::new();
     for model in MODELS {
         println!("==> {cases} cases: {model}");
-        let status = Command::new(&program)
-            .args(["test", "--quiet", "--release"])
+        let mut test = cargo(root);
+        test.args(["test", "--quiet", "--release"])
             .args(model.split(' '))
-            .env("MOAT_MODEL_CASES", cases.to_string())
-            .current_dir(root)
-            .status()
-            .map_err(|error| format!("cannot run cargo test {model}: {error}"))?;
-        if !status.success() {
+            .env("MOAT_MODEL_CASES", cases.to_string());
+        if !end_of(&mut test)?.success() {
             failed.push(*model);
         }
     }
     if failed.is_empty() {
         return Ok(());
     }
-    Err(format!("failed: {}", failed.join("; ")))
+    Err(Failure::Work(format!("failed: {}", failed.join("; "))))
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::cargo::{cargo, succeed};
 use crate::tests_run::{self, Count};
 use crate::{foreign, generate, install, instructions, tidy};
 
@@ -13,16 +14,14 @@ const FORBIDDEN_CRATES: &[&str] = &["ring", "openssl-sys", "native-tls", "rustls
 /// Runs every step, those after a failed one too, so that one run tells everything.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut steps = Steps::default();
-    // The cargo that runs this program, with its toolchain.
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let cargo = |arguments: &str| {
-        let mut command = Command::new(&program);
-        command.args(arguments.split(' ')).current_dir(root);
+        let mut command = cargo(root);
+        command.args(arguments.split(' '));
         command
     };
-    steps.step("format", || run_quietly(cargo("fmt --all --check")));
+    steps.step("format", || succeed(&mut cargo("fmt --all --check")));
     steps.step("lints", || {
-        run_quietly(cargo(
+        succeed(&mut cargo(
             "clippy --quiet --workspace --all-targets -- -D warnings",
         ))
     });
@@ -30,8 +29,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     steps.step("generated files", || generate::check(root));
     steps.step("docs", || {
         let mut doc = cargo("doc --quiet --workspace --no-deps");
-        doc.env("RUSTDOCFLAGS", "-D warnings");
-        run_quietly(doc)
+        succeed(doc.env("RUSTDOCFLAGS", "-D warnings"))
     });
     steps.step("providers", || {
         FORBIDDEN_CRATES
@@ -40,7 +38,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     });
     // The tests speak to Debian's mosquitto, as a client and as a second opinion.
     steps.step("MQTT clients", || install::run(install::FOR_TESTS));
-    steps.step("instructions", || instructions::run(root, &[]));
+    steps.step("instructions", || instructions::check(root));
     if has_nextest(cargo) {
         // The same build serves both: only the filter differs.
         let nextest = "nextest run --workspace --no-fail-fast --status-level fail -E";
@@ -57,7 +55,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         );
     }
     // Last, since it needs the program that the end to end tests have built.
-    steps.counted("foreign clients", |count| foreign::run(root, &[], count));
+    steps.counted("foreign clients", |count| foreign::run_all(root, count));
     steps.finish()
 }
 
@@ -110,16 +108,6 @@ impl Steps {
         println!("{line}");
         Ok(())
     }
-}
-
-fn run_quietly(mut command: Command) -> Result<(), String> {
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?}: {status}"))
 }
 
 fn nextest_of(mut command: Command, filter: &str) -> Command {

@@ -30,7 +30,7 @@ options
   --share  --retain  --no-clear  --settle SECS  --keepalive SECS
   --batch 16  --batches 4   a publisher has batch x batches messages under way
   --inflight 1000           unacknowledged at most
-  --tls --ca FILE | --no-verify  --cert FILE --key FILE  --resume  --tls12  --sni NAME
+  --tls --ca FILE  --cert FILE --key FILE  --resume  --tls12  --sni NAME
   --src-ips K  --rcvbuf BYTES  --rbuf BYTES
 ";
 
@@ -68,7 +68,6 @@ pub(crate) struct Options {
     pub(crate) tls: bool,
     pub(crate) tls12: bool,
     pub(crate) resume: bool,
-    pub(crate) no_verify: bool,
     pub(crate) ca: Option<String>,
     pub(crate) client_ca: Option<String>,
     pub(crate) cert: Option<String>,
@@ -143,7 +142,6 @@ impl Options {
             tls: false,
             tls12: false,
             resume: false,
-            no_verify: false,
             ca: None,
             client_ca: None,
             cert: None,
@@ -171,7 +169,6 @@ impl Options {
             "--tls" => self.tls = true,
             "--tls12" => self.tls12 = true,
             "--resume" => self.resume = true,
-            "--no-verify" => self.no_verify = true,
             "--wildcards" => self.wildcards = true,
             _ => return false,
         }

@@ -4,13 +4,9 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme,
-};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 
 use crate::options::Options;
@@ -29,26 +25,17 @@ pub(crate) fn client(options: &Options) -> Result<Option<Arc<ClientConfig>>, Str
     } else {
         &rustls::version::TLS13
     };
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let ca = options.ca.as_ref().ok_or("--tls needs --ca FILE")?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("{ca}: {error}"))?;
+    }
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
-        .map_err(|error| format!("TLS: {error}"))?;
-    let builder = match &options.ca {
-        Some(ca) if !options.no_verify => {
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in certificates(ca)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("{ca}: {error}"))?;
-            }
-            builder.with_root_certificates(roots)
-        }
-        _ if options.no_verify => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(
-                provider.signature_verification_algorithms,
-            ))),
-        _ => return Err("--tls needs --ca FILE or --no-verify".to_owned()),
-    };
+        .map_err(|error| format!("TLS: {error}"))?
+        .with_root_certificates(roots);
     let mut config = match (&options.cert, &options.key) {
         (Some(certificate), Some(key)) => builder
             .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
@@ -179,44 +166,5 @@ impl Write for NonBlocking<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// For `--no-verify`: any server is the right one. Only addresses of loopback are ever connected to.
-#[derive(Debug)]
-struct AnyServer(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use moat_config::nearest;
 use moat_testkit::hostile::{Length, Outcome, all, siege};
 
 /// Quiet and attacked take turns, so that what else the machine does falls on both.
@@ -28,8 +29,10 @@ fn main() -> ExitCode {
     let wanted = arguments.get(1).map_or("", String::as_str);
     let names: Vec<&str> = all().iter().map(|attack| attack.name()).collect();
     if !names.iter().any(|name| name.contains(wanted)) {
+        let hint = nearest(wanted, names.iter().copied())
+            .map_or_else(String::new, |near| format!("did you mean {near}? "));
         eprintln!(
-            "no attack has {wanted:?} in its name; there are:\n  {}",
+            "no attack has {wanted:?} in its name; {hint}there are:\n  {}",
             names.join("\n  ")
         );
         return ExitCode::from(2);

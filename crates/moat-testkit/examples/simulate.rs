@@ -9,6 +9,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use moat_config::nearest;
 use moat_testkit::simulation::{Coverage, Planted, run};
 
 /// What is asked for.
@@ -66,9 +67,15 @@ fn planted(name: &str) -> Result<Planted, String> {
         "ack-before-commit" => Ok(Planted::AckBeforeCommit),
         "cursor-ahead-of-log" => Ok(Planted::CursorAheadOfLog),
         "lost-will" => Ok(Planted::LostWill),
-        _ => Err(format!(
-            "--planted {name}: there are ack-before-commit, cursor-ahead-of-log and lost-will"
-        )),
+        _ => {
+            let all = ["ack-before-commit", "cursor-ahead-of-log", "lost-will"];
+            let hint = nearest(name, all)
+                .map_or_else(String::new, |near| format!("did you mean {near}? "));
+            Err(format!(
+                "--planted {name}: not known; {hint}there are {}",
+                all.join(", ")
+            ))
+        }
     }
 }
 

@@ -112,7 +112,7 @@ const CURVES: &[Curve] = &[
 const QUICK_STEP_MAX: usize = 10_000;
 
 /// The ids of all curves.
-pub(super) fn ids() -> impl Iterator<Item = &'static str> {
+pub(super) fn ids() -> impl Iterator<Item = &'static str> + Clone {
     CURVES.iter().map(|curve| curve.id)
 }
 

@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: moat, Debian's mosquitto, others and the floor under the same loads, by turns, and what came of it.
 //!
 //! The measure is a broker's processor time for each message, divided by the floor's in the same round: it holds on a
-//! machine that has other work too. [`rows`] has the table, [`servers`] what is started, [`mod@run`] the rounds.
+//! machine that has other work too. [`rows`] has the table, [`servers`] what is started and [`process`] how, [`mod@run`] the rounds.
 
 mod figures;
 mod growth;
 mod options;
 mod plot;
+mod process;
 mod report;
 mod rows;
 mod run;
@@ -19,6 +20,8 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
+use crate::cargo::{build_release, target};
+use crate::words::Failure;
 use options::Options;
 use report::Setting;
 use run::Sizes;
@@ -28,20 +31,20 @@ use servers::{Kind, Site};
 ///
 /// # Errors
 /// A word that nobody knows, something does not build or start, or a result cannot be written.
-pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
+pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
     let options = Options::parse(words)?;
     let out = options
         .out
         .clone()
         .unwrap_or_else(|| target(root).join("bench"));
     if let Some(file) = &options.plot {
-        return plot::run(file, &out);
+        return Ok(plot::run(file, &out)?);
     }
     if options.is_growth {
-        rows::check(&options.rows, growth::ids)?;
+        rows::check(&options.rows, growth::ids())?;
         let site = site(root, &options)?;
         let curves = growth::run(&site, &options)?;
-        return write(&out, "growth.json", &curves);
+        return Ok(write(&out, "growth.json", &curves)?);
     }
     let rows = rows::chosen(&options.rows)?;
     let site = site(root, &options)?;
@@ -75,30 +78,15 @@ fn kinds(options: &Options) -> Vec<Kind> {
 fn site(root: &Path, options: &Options) -> Result<Site, String> {
     let program = |given: &Option<PathBuf>, package: &str, name: &str| match given {
         Some(path) => Ok(path.clone()),
-        None => build(root, package, name),
+        None => {
+            eprintln!("building {package} for release");
+            build_release(root, &["-p", package]).map(|release| release.join(name))
+        }
     };
     let moat = program(&options.moat, "moat", "moat")?;
     let load = program(&options.load, "moat-load", "mqload")?;
     raise_open_files();
     Site::new(moat, load, root.join("xtask/bench"))
-}
-
-fn build(root: &Path, package: &str, name: &str) -> Result<PathBuf, String> {
-    eprintln!("building {package} for release");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "-p", package])
-        .current_dir(root)
-        .status()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
-    if status.success() {
-        return Ok(target(root).join("release").join(name));
-    }
-    Err(format!("{package} does not build: {status}"))
-}
-
-fn target(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |path| root.join(path))
 }
 
 /// Ten thousand connections need as many files on both ends.

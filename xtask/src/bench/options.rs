@@ -1,6 +1,9 @@
 //! The words after `cargo xtask bench`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+
+use crate::words::{self, Failure, Known};
 
 /// What to measure, how often, and with what.
 #[derive(Debug)]
@@ -26,15 +29,29 @@ pub(super) struct Peer {
     pub(super) command: String,
 }
 
-/// The most rounds, seconds of one run and peers.
+/// The options.
+const KNOWN: &[Known] = &[
+    ("--rounds", "N"),
+    ("--secs", "S"),
+    ("--rows", "A,B"),
+    ("--peer", "NAME=COMMAND"),
+    ("--load", "PATH"),
+    ("--moat", "PATH"),
+    ("--out", "DIR"),
+    ("--quick", ""),
+    ("--growth", ""),
+    ("--plot", "FILE"),
+];
+
+/// The most rounds and peers, and how long one run may be.
 const ROUNDS_MAX: usize = 100;
-const SECS_MAX: f64 = 600.0;
+const SECS: RangeInclusive<f64> = 0.01..=600.0;
 const PEERS_MAX: usize = 16;
 
 impl Options {
     /// # Errors
     /// A word that nobody knows, or a value that does not fit.
-    pub(super) fn parse(words: &[&str]) -> Result<Self, String> {
+    pub(super) fn parse(words: &[&str]) -> Result<Self, Failure> {
         let mut options = Self {
             rounds: 5,
             secs: 2.0,
@@ -47,16 +64,8 @@ impl Options {
             is_growth: false,
             plot: None,
         };
-        let mut words = words.iter();
-        while let Some(&word) = words.next() {
-            match word {
-                "--quick" => options.is_quick = true,
-                "--growth" => options.is_growth = true,
-                _ => {
-                    let value = words.next().ok_or_else(|| unknown(word))?;
-                    options.set(word, value)?;
-                }
-            }
+        for (name, value) in words::options("bench", words, KNOWN)? {
+            options.set(name, value)?;
         }
         if options.is_quick {
             options.rounds = options.rounds.min(1);
@@ -65,51 +74,37 @@ impl Options {
         Ok(options)
     }
 
-    fn set(&mut self, word: &str, value: &str) -> Result<(), String> {
-        match word {
-            "--rounds" => match value.parse() {
-                Ok(rounds @ 1..=ROUNDS_MAX) => self.rounds = rounds,
-                _ => return Err(format!("--rounds {value}: allowed are 1 to {ROUNDS_MAX}")),
-            },
-            "--secs" => match value.parse() {
-                Ok(secs) if secs > 0.0 && secs <= SECS_MAX => self.secs = secs,
-                _ => {
-                    return Err(format!(
-                        "--secs {value}: allowed are more than 0 and up to {SECS_MAX}"
-                    ));
-                }
-            },
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        match name {
+            "--rounds" => self.rounds = words::number(name, value, 1..=ROUNDS_MAX)?,
+            "--secs" => self.secs = words::number(name, value, SECS)?,
             "--rows" => self.rows.extend(value.split(',').map(str::to_owned)),
             "--peer" => self.peers.push(peer(value)?),
             "--load" => self.load = Some(value.into()),
             "--moat" => self.moat = Some(value.into()),
             "--out" => self.out = Some(value.into()),
-            "--plot" => self.plot = Some(value.into()),
-            _ => return Err(unknown(word)),
+            "--quick" => self.is_quick = true,
+            "--growth" => self.is_growth = true,
+            _ => self.plot = Some(value.into()),
         }
         if self.peers.len() > PEERS_MAX {
-            return Err(format!("--peer: at most {PEERS_MAX} of them"));
+            return Err(Failure::Words(format!(
+                "--peer {value}: at most {PEERS_MAX} of them"
+            )));
         }
         Ok(())
     }
 }
 
-fn unknown(word: &str) -> String {
-    format!(
-        "bench {word}: not known, or its value is missing; there are --rounds N, --secs S, --rows A,B, \
-         --peer NAME=COMMAND, --load PATH, --moat PATH, --out DIR, --quick, --growth and --plot FILE"
-    )
-}
-
-fn peer(value: &str) -> Result<Peer, String> {
+fn peer(value: &str) -> Result<Peer, Failure> {
     match value.split_once('=') {
         Some((name, command)) if !name.is_empty() && command.contains("{port}") => Ok(Peer {
             name: name.to_owned(),
             command: command.to_owned(),
         }),
-        _ => Err(format!(
+        _ => Err(Failure::Words(format!(
             "--peer {value}: write NAME=COMMAND with {{port}} in it, as in other='other-broker --port {{port}}'"
-        )),
+        ))),
     }
 }
 
@@ -144,15 +139,20 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named_with_what_is_allowed() {
         for (words, says) in [
-            (["--rounds", "0"], "--rounds 0: allowed are 1 to 100"),
-            (["--secs", "x"], "--secs x"),
+            (
+                ["--rounds", "0"],
+                "--rounds 0: not a number that is allowed; allowed are 1 to 100",
+            ),
+            (["--secs", "x"], "--secs x: "),
+            (["--secs", "0"], "allowed are 0.01 to 600"),
             (["--peer", "x=y"], "{port}"),
-            (["--round", "3"], "--round:"),
+            (["--round", "3"], "--round: "),
         ] {
-            let error = Options::parse(&words).unwrap_err();
+            let error = Options::parse(&words).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
         let peers = ["--peer", "x={port}"].repeat(PEERS_MAX + 1);
-        assert!(Options::parse(&peers).unwrap_err().contains("at most"));
+        let error = Options::parse(&peers).unwrap_err().to_string();
+        assert!(error.contains("at most 16"), "{error}");
     }
 }

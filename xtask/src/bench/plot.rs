@@ -9,13 +9,11 @@ use serde_json::Value;
 
 use super::report::short;
 
-/// Size of a chart and the margins for its labels, in pixels.
+/// Size of a chart, in pixels.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 400.0;
-const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
-const TOP: f64 = 60.0;
-const BOTTOM: f64 = 50.0;
+/// Where the curves are, from the corner of the least values to that of the largest; labels stand around it.
+const AREA: [(f64, f64); 2] = [(70.0, 350.0), (620.0, 60.0)];
 /// The most lines in one chart, each with a colour that is seen on white and on black.
 const COLOURS: [&str; 4] = ["#2f81f7", "#d9730d", "#2da44e", "#bf4b8a"];
 /// Text is as dark or light as the page wants it.
@@ -132,17 +130,18 @@ fn whole(value: f64) -> i32 {
 /// `None` if there is nothing to draw.
 fn chart(title: &str, along: &str, unit: &str, lines: &[Line]) -> Option<String> {
     let all = || lines.iter().flat_map(|line| &line.points);
-    let across = Scale::around(all().map(|point| point.0), LEFT, WIDTH - RIGHT)?;
-    let up = Scale::around(all().map(|point| point.1), HEIGHT - BOTTOM, TOP)?;
+    let [(left, bottom), (right, top)] = AREA;
+    let across = Scale::around(all().map(|point| point.0), left, right)?;
+    let up = Scale::around(all().map(|point| point.1), bottom, top)?;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n\
-         <title>{0}</title>\n<style>{STYLE}</style>\n<text x=\"{LEFT}\" y=\"20\" font-weight=\"bold\">{0}</text>\n",
+         <title>{0}</title>\n<style>{STYLE}</style>\n<text x=\"{left}\" y=\"20\" font-weight=\"bold\">{0}</text>\n",
         escape(title)
     );
     grid(&mut svg, &across, &up, along, unit);
     for ((line, colour), number) in lines.iter().zip(COLOURS).zip(0u8..) {
         draw(&mut svg, line, colour, &across, &up);
-        let x = LEFT + f64::from(number) * 190.0;
+        let x = left + f64::from(number) * 190.0;
         let name = escape(&line.name);
         let _infallible = writeln!(
             svg,
@@ -155,12 +154,12 @@ fn chart(title: &str, along: &str, unit: &str, lines: &[Line]) -> Option<String>
 }
 
 fn grid(svg: &mut String, across: &Scale, up: &Scale, along: &str, unit: &str) {
-    let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+    let [(left, bottom), (right, top)] = AREA;
     for tick in across.ticks() {
         let x = across.px(tick);
         let _infallible = writeln!(
             svg,
-            "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/><text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            "<path class=\"grid\" d=\"M{x:.1} {top}V{bottom}\"/><text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             bottom + 18.0,
             amount(tick)
         );
@@ -169,19 +168,19 @@ fn grid(svg: &mut String, across: &Scale, up: &Scale, along: &str, unit: &str) {
         let y = up.px(tick);
         let _infallible = writeln!(
             svg,
-            "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            LEFT - 8.0,
+            "<path class=\"grid\" d=\"M{left} {y:.1}H{right}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            left - 8.0,
             y + 4.0,
             amount(tick)
         );
     }
     let _infallible = writeln!(
         svg,
-        "<path class=\"axis\" fill=\"none\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>\n\
+        "<path class=\"axis\" fill=\"none\" d=\"M{left} {top}V{bottom}H{right}\"/>\n\
          <text x=\"{right}\" y=\"{}\" text-anchor=\"end\">{}</text>\n<text x=\"8\" y=\"{}\">{}</text>",
         HEIGHT - 10.0,
         escape(along),
-        TOP - 4.0,
+        top - 4.0,
         escape(unit)
     );
 }

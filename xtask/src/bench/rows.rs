@@ -1,6 +1,6 @@
 //! The table of what is measured, and what each row is held to.
 
-use moat_config::nearest;
+use crate::words::{Failure, unknown};
 
 /// Where the load goes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +66,9 @@ const CPU: &str = "broker_us_per_unit";
 const MICROS: &str = "µs";
 const PAIRS: &str = "p2p --pairs 50 --inflight 64 --secs {secs}";
 const PACED: &str = "p2p --pairs 50 --rate 20000 --latency --secs {secs}";
-const HANDSHAKES: &str = "connect --n {handshakes} --concurrency 8 --src-ips 8";
+const IDLE_TLS: &str = "idle --n {idle_tls} --concurrency 16 --src-ips 4 --secs 1";
 
+/// Messages without TLS, held against the floor under the same load.
 const fn traffic(id: &'static str, title: &'static str, load: &'static str) -> Row {
     Row {
         id,
@@ -84,6 +85,18 @@ const fn traffic(id: &'static str, title: &'static str, load: &'static str) -> R
     }
 }
 
+/// Handshakes through a door with TLS, which are all held to the same.
+const fn handshake(id: &'static str, title: &'static str, door: Door) -> Row {
+    traffic(
+        id,
+        title,
+        "connect --n {handshakes} --concurrency 8 --src-ips 8",
+    )
+    .over(door)
+    .at_most(1.15, 1.05)
+}
+
+/// Connections that only stay.
 const fn idle(id: &'static str, title: &'static str, door: Door, load: &'static str) -> Row {
     Row {
         door,
@@ -92,6 +105,15 @@ const fn idle(id: &'static str, title: &'static str, door: Door, load: &'static 
         base: Base::Kilobytes,
         is_fresh: true,
         ..traffic(id, title, load)
+    }
+}
+
+/// Messages for sessions that are away; the run has a figure for each of its two halves.
+const fn away(id: &'static str, title: &'static str, figure: &'static str) -> Row {
+    Row {
+        figure,
+        base: Base::Alone,
+        ..traffic(id, title, "persist --n {sessions} --msgs 100 --qos 1")
     }
 }
 
@@ -201,20 +223,16 @@ pub(super) const ROWS: &[Row] = &[
         "connect --n {connects} --concurrency 8 --src-ips 8",
     )
     .at_most(1.15, 1.0),
-    traffic(
+    handshake(
         "handshake-tls",
         "TLS 1.3 handshake ÷ a bare rustls accept",
-        HANDSHAKES,
-    )
-    .over(Door::Tls)
-    .at_most(1.15, 1.05),
-    traffic(
+        Door::Tls,
+    ),
+    handshake(
         "handshake-mtls",
         "mTLS handshake ÷ a bare rustls accept",
-        HANDSHAKES,
-    )
-    .over(Door::Mtls)
-    .at_most(1.15, 1.05),
+        Door::Mtls,
+    ),
     idle(
         "rss-plain",
         "memory per idle connection with one subscription: plain",
@@ -226,14 +244,14 @@ pub(super) const ROWS: &[Row] = &[
         "rss-tls",
         "memory per idle connection with one subscription: TLS",
         Door::Tls,
-        "idle --n {idle_tls} --concurrency 16 --src-ips 4 --secs 1",
+        IDLE_TLS,
     )
     .at_most(8.0, 5.0),
     idle(
         "rss-mtls",
         "memory per idle connection with one subscription: mTLS",
         Door::Mtls,
-        "idle --n {idle_tls} --concurrency 16 --src-ips 4 --secs 1",
+        IDLE_TLS,
     )
     .at_most(9.0, 6.0),
     traffic(
@@ -264,32 +282,27 @@ pub(super) const ROWS: &[Row] = &[
         "fan-in 100→1 QoS 1, durable session",
         "fanin --pubs 100 --qos 1 --inflight 64 --durable --secs {secs}",
     ),
-    traffic(
+    away(
         "durable-offline",
         "{sessions} sessions away, 100 messages each, QoS 1: drained",
-        "persist --n {sessions} --msgs 100 --qos 1",
-    )
-    .against(Base::Alone),
-    Row {
-        figure: "queue_broker_us",
-        ..traffic(
-            "durable-offline-queue",
-            "{sessions} sessions away, 100 messages each, QoS 1: queued",
-            "persist --n {sessions} --msgs 100 --qos 1",
-        )
-        .against(Base::Alone)
-    },
+        CPU,
+    ),
+    away(
+        "durable-offline-queue",
+        "{sessions} sessions away, 100 messages each, QoS 1: queued",
+        "queue_broker_us",
+    ),
 ];
 
 /// The rows with these ids, in the order of the table.
 ///
 /// # Errors
 /// There is none of that name; the message has the nearest.
-pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
+pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Row>, Failure> {
     if names.is_empty() {
         return Ok(ROWS.iter().collect());
     }
-    check(names, || ROWS.iter().map(|row| row.id))?;
+    check(names, ROWS.iter().map(|row| row.id))?;
     let is_named = |row: &&Row| names.iter().any(|name| name == row.id);
     Ok(ROWS.iter().filter(is_named).collect())
 }
@@ -298,20 +311,15 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
 ///
 /// # Errors
 /// One is not; the message has the nearest.
-pub(super) fn check<'a, I>(names: &[String], known: impl Fn() -> I) -> Result<(), String>
-where
-    I: Iterator<Item = &'a str>,
-{
-    for name in names {
-        if !known().any(|id| id == name) {
-            let hint = match nearest(name, known()) {
-                Some(id) => format!("did you mean {id}?"),
-                None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
-            };
-            return Err(format!("--rows {name}: no such row; {hint}"));
-        }
+pub(super) fn check<'k>(
+    names: &[String],
+    known: impl Iterator<Item = &'k str> + Clone,
+) -> Result<(), Failure> {
+    let is_unknown = |name: &&String| !known.clone().any(|id| id == *name);
+    match names.iter().find(is_unknown) {
+        Some(name) => Err(unknown(&format!("--rows {name}"), name, known)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -322,11 +330,9 @@ mod tests {
 
     #[test]
     fn a_misspelt_row_names_the_nearest() {
-        let error = |name: &str| chosen(&[name.to_owned()]).unwrap_err();
-        assert_eq!(
-            error("pair-qos0"),
-            "--rows pair-qos0: no such row; did you mean pairs-qos0?"
-        );
+        let error = |name: &str| chosen(&[name.to_owned()]).unwrap_err().to_string();
+        let near = "--rows pair-qos0: not known; did you mean pairs-qos0? There are pairs-qos0, ";
+        assert!(error("pair-qos0").starts_with(near));
         assert!(error("banana").contains("there are pairs-qos0, "));
     }
 

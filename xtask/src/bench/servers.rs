@@ -1,20 +1,17 @@
 //! The processes that are measured: each on free ports of loopback, with a folder of its own, on one core. Only what was
 //! started here is stopped, by its own handle, also after an error.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::options::Peer;
+use super::process::{LOOK, Launcher, Process};
 use super::rows::Door;
 
-/// How long a server may take to start, and how often to look.
-const START: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(20);
 /// The identity with a certificate.
 const DEVICE: &str = "bench-device";
 /// Where Debian puts it.
@@ -69,7 +66,7 @@ pub(super) struct Site {
     pub(super) settings: PathBuf,
     /// A data folder of moat, only for its certificates.
     pki: TempDir,
-    is_pinned: bool,
+    launcher: Launcher,
 }
 
 impl Site {
@@ -83,7 +80,7 @@ impl Site {
             load,
             settings,
             pki: folder()?,
-            is_pinned: can_pin(),
+            launcher: Launcher::find(),
         };
         let data = site.pki.path().join("data");
         prepare(&site.settings, &data, None)?;
@@ -116,23 +113,13 @@ impl Site {
         self.pki.path().join("device")
     }
 
-    /// A command on a core of its own: 0 for servers, 1 for the load generator.
-    fn pinned(&self, core: usize, program: &Path) -> Command {
-        if !self.is_pinned {
-            return Command::new(program);
-        }
-        let mut command = Command::new("taskset");
-        command.args(["-c", &core.to_string()]).arg(program);
-        command
-    }
-
     /// The load generator, to be told what to do.
     pub(super) fn load(&self) -> Command {
-        self.pinned(1, &self.load)
+        self.launcher.command(1, &self.load)
     }
 
     pub(super) fn is_pinned(&self) -> bool {
-        self.is_pinned
+        self.launcher.is_pinning()
     }
 
     /// Options of the load generator for a door.
@@ -159,7 +146,7 @@ impl Site {
     }
 
     fn start_moat(&self, data: &Path) -> Result<Process, String> {
-        let mut command = self.pinned(0, &self.moat);
+        let mut command = self.launcher.command(0, &self.moat);
         command.arg("start").arg("--data").arg(data);
         let log = data.join("log");
         let mut process = Process::spawn(&mut command, &log)?;
@@ -167,48 +154,6 @@ impl Site {
             fs::read_to_string(&log).is_ok_and(|said| said.contains(" server.started "))
         })?;
         Ok(process)
-    }
-}
-
-/// A process that is killed when dropped.
-struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    fn spawn(command: &mut Command, log: &Path) -> Result<Self, String> {
-        let file = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .map_err(|error| format!("cannot run {command:?}: {error}"))?;
-        Ok(Self {
-            child,
-            log: log.to_owned(),
-        })
-    }
-
-    fn wait(&mut self, is_ready: impl Fn() -> bool) -> Result<(), String> {
-        let until = Instant::now() + START;
-        while !is_ready() {
-            let has_ended = !matches!(self.child.try_wait(), Ok(None));
-            if has_ended || Instant::now() > until {
-                let said = fs::read_to_string(&self.log).unwrap_or_default();
-                return Err(format!("it does not start:\n{said}"));
-            }
-            std::thread::park_timeout(LOOK);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _killed = self.child.kill();
-        let _ended = self.child.wait();
     }
 }
 
@@ -248,7 +193,7 @@ impl Server {
     /// Port and process id behind a door.
     pub(super) fn door(&self, door: Door) -> Option<(u16, u32)> {
         let (_, port, process) = self.doors.iter().find(|(other, ..)| *other == door)?;
-        Some((*port, self.processes.get(*process)?.child.id()))
+        Some((*port, self.processes.get(*process)?.id()))
     }
 
     fn moat(&mut self, site: &Site, folder: &Path, policy: Option<&str>) -> Result<(), String> {
@@ -256,7 +201,7 @@ impl Server {
         prepare(&site.settings, &data, policy)?;
         copy_folder(&site.pki(""), &data.join("pki"))?;
         let process = site.start_moat(&data)?;
-        let log = fs::read_to_string(&process.log).unwrap_or_default();
+        let log = process.said();
         for (door, listener) in [
             (Door::Plain, "plain"),
             (Door::Tls, "tls"),
@@ -292,7 +237,7 @@ impl Server {
         }
         let path = folder.join("mosquitto.conf");
         fs::write(&path, config).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut command = site.pinned(0, Path::new(MOSQUITTO));
+        let mut command = site.launcher.command(0, Path::new(MOSQUITTO));
         self.spawn(command.arg("-c").arg(path), folder)
     }
 
@@ -300,7 +245,7 @@ impl Server {
     fn floor(&mut self, site: &Site, folder: &Path) -> Result<(), String> {
         for (number, door) in [Door::Plain, Door::Tls, Door::Mtls].into_iter().enumerate() {
             let port = free_port()?;
-            let mut command = site.pinned(0, &site.load);
+            let mut command = site.launcher.command(0, &site.load);
             command.args(["floor", "--port", &port.to_string()]);
             if door != Door::Plain {
                 command.arg("--cert").arg(site.pki("server.crt"));
@@ -323,7 +268,7 @@ impl Server {
             .replace("{dir}", &folder.to_string_lossy());
         let mut words = command.split_whitespace();
         let program = words.next().ok_or("its command is empty")?;
-        let mut command = site.pinned(0, Path::new(program));
+        let mut command = site.launcher.command(0, Path::new(program));
         self.doors.push((Door::Plain, port, 0));
         self.spawn(command.args(words).current_dir(folder), folder)
     }
@@ -391,16 +336,6 @@ fn free_port() -> Result<u16, String> {
         .map_err(|error| format!("no free port: {error}"))
 }
 
-/// Two cores, and the program that chooses one.
-fn can_pin() -> bool {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let status = Command::new("taskset")
-        .args(["-c", "1", "true"])
-        .stderr(Stdio::null())
-        .status();
-    cores > 1 && status.is_ok_and(|status| status.success())
-}
-
 /// From `listener.opened listener=tls address=127.0.0.1:40123 …`.
 fn port_in(log: &str, listener: &str) -> Option<u16> {
     let name = format!(" listener={listener} ");
@@ -423,23 +358,5 @@ mod tests {
                    T NOTICE listener.opened listener=tls address=127.0.0.1:8 protocol=tls\n";
         assert_eq!(port_in(log, "tls"), Some(8));
         assert_eq!(port_in(log, "plain"), None);
-    }
-
-    #[test]
-    fn a_process_ends_with_its_handle_and_one_that_fails_says_why() {
-        let folder = folder().unwrap();
-        let log = folder.path().join("log");
-        let process = Process::spawn(Command::new("sleep").arg("600"), &log).unwrap();
-        let entry = PathBuf::from(format!("/proc/{}", process.child.id()));
-        assert!(entry.exists());
-        drop(process);
-        assert!(!entry.exists());
-        let mut failing = Process::spawn(Command::new("ls").arg("/no/such/folder"), &log).unwrap();
-        assert!(
-            failing
-                .wait(|| false)
-                .unwrap_err()
-                .contains("/no/such/folder")
-        );
     }
 }

@@ -118,10 +118,6 @@ mod tests {
 
     #[test]
     fn the_page_has_a_row_per_statement_of_servers_and_the_totals() {
-        let file = |path: &str, text: &str| SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
         let list = "MQTT-1-1\tserver\ttest\t\ta | b\nMQTT-1-2\tboth\tuntestable\twhy\tc\n\
                     MQTT-1-3\tclient\t-\t\td\nMQTT-1-4\tserver\tdeviation\tbecause\te\n\
                     MQTT-1-5\tserver\ttest\t\tf\n";
@@ -130,9 +126,9 @@ mod tests {
             "ves 5.0 [MQTT-1-1] [MQTT-1-4].\n#[test]\nfn f() {}\n"
         );
         let files = [
-            file("docs/conformance/mqtt-3.1.1.tsv", ""),
-            file("docs/conformance/mqtt-5.0.tsv", list),
-            file("crates/a/tests/it/b.rs", test),
+            SourceFile::new("docs/conformance/mqtt-3.1.1.tsv", ""),
+            SourceFile::new("docs/conformance/mqtt-5.0.tsv", list),
+            SourceFile::new("crates/a/tests/it/b.rs", test),
         ];
         let page = of_files(&files).page;
         let rows: Vec<_> = page

@@ -3,10 +3,7 @@
 use super::*;
 
 fn read(path: &str, text: &str) -> (Vec<(&'static str, String, String)>, Vec<String>) {
-    let file = SourceFile {
-        path: path.to_owned(),
-        text: text.replace('@', WORD),
-    };
+    let file = SourceFile::new(path, &text.replace('@', WORD));
     let mut wrong = Vec::new();
     let proofs = Proofs::of_files(&[file], &mut wrong);
     let proofs = proofs.0.into_iter();
@@ -115,10 +112,7 @@ fn prose_is_no_proof() {
 
 #[test]
 fn a_proof_in_a_file_that_no_module_declares_is_an_error() {
-    let file = |path: &str, text: &str| SourceFile {
-        path: path.to_owned(),
-        text: text.replace('@', WORD),
-    };
+    let file = |path: &str, text: &str| SourceFile::new(path, &text.replace('@', WORD));
     let test = "/// @ 5.0 [MQTT-1-1].\n#[test]\nfn f() {\n}\n";
     for (path, parent, line, is_wrong) in [
         (

@@ -174,10 +174,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (Vec<Statement>, Vec<String>) {
-        let file = SourceFile {
-            path: "list".to_owned(),
-            text: text.to_owned(),
-        };
+        let file = SourceFile::new("list", text);
         let mut wrong = Vec::new();
         let specification = Specification::read(Version::V5, &file, &mut wrong);
         (specification.statements, wrong)

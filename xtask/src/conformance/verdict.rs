@@ -55,19 +55,12 @@ mod tests {
     use super::super::of_files;
     use crate::tidy::SourceFile;
 
-    fn file(path: &str, text: &str) -> SourceFile {
-        SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
-    }
-
     /// What is wrong when 3.1.1 has one statement and there is one test.
     fn wrong(statement: &str, proof: &str) -> Vec<String> {
         let files = [
-            file("docs/conformance/mqtt-3.1.1.tsv", statement),
-            file("docs/conformance/mqtt-5.0.tsv", ""),
-            file(
+            SourceFile::new("docs/conformance/mqtt-3.1.1.tsv", statement),
+            SourceFile::new("docs/conformance/mqtt-5.0.tsv", ""),
+            SourceFile::new(
                 "crates/a/src/lib.rs",
                 &format!("/// {proof}\n#[test]\nfn f() {{\n}}\n"),
             ),

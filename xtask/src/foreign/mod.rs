@@ -15,6 +15,7 @@ use std::sync::PoisonError;
 use std::thread;
 
 use crate::tests_run::Count;
+use crate::words::{Failure, unknown};
 use broker::Broker;
 use matrix::{CLIENTS, Client, Transport};
 use outcome::Outcome;
@@ -33,21 +34,39 @@ struct Run<'a> {
 }
 
 /// The step alone: `cargo xtask foreign CLIENT…`.
-pub(crate) fn run_alone(root: &Path, names: &[&str]) -> Result<(), String> {
+///
+/// # Errors
+/// A name that is no client's, or what [`run_all`] fails with.
+pub(crate) fn run(root: &Path, names: &[&str]) -> Result<(), Failure> {
     let mut count = Count::default();
-    let result = run(root, names, &mut count);
+    let result = match names {
+        [] => run_all(root, &mut count),
+        names => run_clients(root, &chosen(names)?, HasPage(false), &mut count),
+    };
     println!("{} passed, {} failed", count.passed, count.failed);
-    result
+    Ok(result?)
 }
 
-/// Runs the clients of these names, or all, and counts their scenarios.
+/// Runs all clients and the blocks of the page about them, and counts scenarios and blocks.
 ///
 /// # Errors
 /// Something is missing, the broker does not start, or a scenario failed; the count is right in that case too.
-pub(crate) fn run(root: &Path, names: &[&str], count: &mut Count) -> Result<(), String> {
-    let clients = chosen(names)?;
-    let programs = Programs::prepare(root, &clients)?;
-    let runs = runs_of(&clients);
+pub(crate) fn run_all(root: &Path, count: &mut Count) -> Result<(), String> {
+    let clients: Vec<&Client> = CLIENTS.iter().collect();
+    run_clients(root, &clients, HasPage(true), count)
+}
+
+/// Whether the blocks of docs/clients.md are run too.
+struct HasPage(bool);
+
+fn run_clients(
+    root: &Path,
+    clients: &[&Client],
+    has_page: HasPage,
+    count: &mut Count,
+) -> Result<(), String> {
+    let programs = Programs::prepare(root, clients)?;
+    let runs = runs_of(clients);
     let broker = Broker::start(&programs.moat, &runs)?;
     let waiting = Mutex::new(runs);
     let counted = Mutex::new(Count::default());
@@ -65,7 +84,7 @@ pub(crate) fn run(root: &Path, names: &[&str], count: &mut Count) -> Result<(), 
         }
     });
     let mut counted = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if names.is_empty() {
+    if has_page.0 {
         counted.add(page::run(root, &programs, &broker)?);
     }
     count.add(counted);
@@ -78,18 +97,13 @@ pub(crate) fn run(root: &Path, names: &[&str], count: &mut Count) -> Result<(), 
     }
 }
 
-fn chosen(names: &[&str]) -> Result<Vec<&'static Client>, String> {
-    if names.is_empty() {
-        return Ok(CLIENTS.iter().collect());
-    }
+fn chosen(names: &[&str]) -> Result<Vec<&'static Client>, Failure> {
     let find = |name: &&str| {
-        CLIENTS
-            .iter()
-            .find(|client| client.name == *name)
-            .ok_or_else(|| {
-                let all: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
-                format!("no foreign client {name}; there are {}", all.join(", "))
-            })
+        let is_it = |client: &&Client| client.name == *name;
+        CLIENTS.iter().find(is_it).ok_or_else(|| {
+            let names = CLIENTS.iter().map(|client| client.name);
+            unknown(&format!("foreign {name}"), name, names)
+        })
     };
     names.iter().map(find).collect()
 }
@@ -182,8 +196,10 @@ mod tests {
 
     #[test]
     fn a_client_that_is_not_there_is_named_with_those_that_are() {
-        let error = chosen(&["mosquito"]).unwrap_err();
-        assert!(error.contains("mosquito;") && error.contains("mosquitto"));
-        assert_eq!(chosen(&[]).unwrap().len(), CLIENTS.len());
+        let error = chosen(&["node", "mosquito"]).unwrap_err().to_string();
+        assert!(error.starts_with("foreign mosquito: not known; did you mean mosquitto?"));
+        let chosen = chosen(&["node", "paho"]).unwrap();
+        let names: Vec<&str> = chosen.iter().map(|client| client.name).collect();
+        assert_eq!(names, ["node", "paho"]);
     }
 }

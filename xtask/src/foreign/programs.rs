@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::cargo::cargo;
 use crate::foreign::matrix::{Client, Runner};
 use crate::install::{self, Program};
 
@@ -181,14 +182,6 @@ fn python_with_venv() -> Result<&'static str, String> {
     }
     install::packages(&["python3-venv"])?;
     find().ok_or_else(|| "python3-venv is installed, but python3 has no module venv".to_owned())
-}
-
-/// The cargo that runs this program, in a folder.
-fn cargo(folder: &Path) -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.current_dir(folder);
-    command
 }
 
 /// Runs a command whose output is of interest only if it fails.

@@ -70,10 +70,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Knows none on purpose: it measures them.
     ("moat-load", &[]),
-    (
-        "xtask",
-        &["moat-codec", "moat-events", "moat-config", "moat-api"],
-    ),
+    ("xtask", &["moat-events", "moat-config", "moat-api"]),
 ];
 
 /// What may not be linked into a crate that is without input, output and clock.
@@ -87,6 +84,23 @@ const IO_DEPENDENCIES: &[&str] = &[
     "nix",
     "serde_json",
 ];
+
+/// Where a newcomer reads what each crate is for.
+const PAGE: &str = "ARCHITECTURE.md";
+
+/// The crates that have no row on the page.
+pub(super) fn missing_in_architecture(files: &[SourceFile]) -> Vec<String> {
+    let page = files.iter().find(|file| file.path == PAGE);
+    let text = page.map_or("", |page| page.text.as_str());
+    let has_row = |name: &str| {
+        text.lines()
+            .any(|line| line.starts_with(&format!("| `{name}` |")))
+    };
+    let missing = ALLOWED.iter().filter(|(name, _)| !has_row(name));
+    missing
+        .map(|(name, _)| format!("{PAGE}: its table of crates has no row for {name}"))
+        .collect()
+}
 
 /// What is wrong with the manifests.
 pub(super) fn check(files: &[SourceFile]) -> Vec<String> {
@@ -195,10 +209,10 @@ mod tests {
     use super::*;
 
     fn wrong(name: &str, rest: &str) -> Vec<String> {
-        check(&[SourceFile {
-            path: format!("crates/{name}/Cargo.toml"),
-            text: format!("[package]\nname = \"{name}\"\n[lints]\nworkspace = true\n{rest}"),
-        }])
+        check(&[SourceFile::new(
+            &format!("crates/{name}/Cargo.toml"),
+            &format!("[package]\nname = \"{name}\"\n[lints]\nworkspace = true\n{rest}"),
+        )])
     }
 
     #[test]
@@ -250,14 +264,27 @@ mod tests {
             wrong("moat-auth", "[dependencies]\nslab = \"0.4\"\n").len(),
             1
         );
-        let file = SourceFile {
-            path: "crates/moat-auth/Cargo.toml".into(),
-            text: "[package]\nname = \"moat-auth\"\n".into(),
-        };
+        let file = SourceFile::new(
+            "crates/moat-auth/Cargo.toml",
+            "[package]\nname = \"moat-auth\"\n",
+        );
         assert_eq!(
             check(&[file]),
             ["crates/moat-auth/Cargo.toml: write [lints] workspace = true"]
         );
+    }
+
+    #[test]
+    fn a_crate_without_a_row_in_the_architecture_is_named() {
+        let row = |name: &str| format!("| `{name}` | something | |\n");
+        let all: String = ALLOWED.iter().map(|(name, _)| row(name)).collect();
+        let page = |text: &str| [SourceFile::new(PAGE, text)];
+        assert_eq!(missing_in_architecture(&page(&all)), Vec::<String>::new());
+        assert_eq!(
+            missing_in_architecture(&page(&all.replace(&row("moat-paths"), ""))),
+            ["ARCHITECTURE.md: its table of crates has no row for moat-paths"]
+        );
+        assert_eq!(missing_in_architecture(&[]).len(), ALLOWED.len());
     }
 
     #[test]

@@ -59,23 +59,16 @@ fn step(line: &str) -> Option<Step<'_>> {
 mod tests {
     use super::*;
 
-    fn file(path: &str, text: &str) -> SourceFile {
-        SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
-    }
-
     #[test]
     fn a_function_that_moved_is_noticed() {
-        let page = file(
+        let page = SourceFile::new(
             PAGE,
             "| step | function | file |\n|---|---|---|\n| 1 | `Shard::receive` | `a.rs` |\n",
         );
-        let here = file("a.rs", "pub fn receive(&mut self) {}");
+        let here = SourceFile::new("a.rs", "pub fn receive(&mut self) {}");
         assert!(check(&[page, here]).is_empty());
-        let page = file(PAGE, "| 1 | `Shard::receive` | `a.rs` |\n");
-        let moved = file("b.rs", "pub fn receive(&mut self) {}");
+        let page = SourceFile::new(PAGE, "| 1 | `Shard::receive` | `a.rs` |\n");
+        let moved = SourceFile::new("b.rs", "pub fn receive(&mut self) {}");
         assert_eq!(check(&[page, moved]).len(), 1);
     }
 
@@ -84,7 +77,10 @@ mod tests {
         let rows = (1..=8)
             .map(|n| format!("| {n} | `f` | `a.rs` |\n"))
             .collect::<String>();
-        let wrong = check(&[file(PAGE, &rows), file("a.rs", "fn f() {}")]);
+        let wrong = check(&[
+            SourceFile::new(PAGE, &rows),
+            SourceFile::new("a.rs", "fn f() {}"),
+        ]);
         assert_eq!(wrong.len(), 1, "{wrong:?}");
     }
 }

@@ -16,10 +16,22 @@ pub(crate) struct SourceFile {
     pub(crate) text: String,
 }
 
+#[cfg(test)]
+impl SourceFile {
+    /// A file that a test has made up.
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+}
+
 /// Checks everything and fails with all that is wrong.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let files = text_files(root)?;
     let mut wrong = dependencies::check(&files);
+    wrong.extend(dependencies::missing_in_architecture(&files));
     wrong.extend(sources::check(&files));
     wrong.extend(hot_path::check(&files));
     wrong.extend(promises::check(&files));

@@ -77,19 +77,12 @@ fn statements(page: &str) -> Vec<(usize, String)> {
 mod tests {
     use super::*;
 
-    fn file(path: &str, text: &str) -> SourceFile {
-        SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
-    }
-
     #[test]
     fn a_statement_without_a_test_and_a_test_that_is_none_are_named() {
         let page = "# Durability\n\nKept:\nall.\n<!-- tests: it_is_kept -->\n\n- one\n- two\n  <!-- tests: none_such -->\n";
         let files = [
-            file(PAGE, page),
-            file("crates/a/tests/it.rs", "fn it_is_kept() {}"),
+            SourceFile::new(PAGE, page),
+            SourceFile::new("crates/a/tests/it.rs", "fn it_is_kept() {}"),
         ];
         assert_eq!(
             check(&files),

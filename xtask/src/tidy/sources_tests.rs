@@ -1,10 +1,7 @@
 use super::*;
 
 fn wrong(path: &str, text: &str) -> Vec<String> {
-    check_file(&SourceFile {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    })
+    check_file(&SourceFile::new(path, text))
 }
 
 const NOTHING: [&str; 0] = [];

@@ -1,4 +1,12 @@
 //! The service against a store that stalls, fills up and fails on demand.
+//!
+//! - [`commits`]: what becomes one commit, and when;
+//! - [`trouble`]: a disk that is slow, full or broken;
+//! - [`loads`]: what is read back.
+
+mod commits;
+mod loads;
+mod trouble;
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
@@ -36,10 +44,17 @@ struct Moody {
     /// Commits that have begun.
     begun: AtomicUsize,
     size: AtomicU64,
-    reads: AtomicUsize,
 }
 
 impl Moody {
+    /// One whose first commits fail like this.
+    fn failing(moods: impl Into<VecDeque<StoreError>>) -> Self {
+        Self {
+            moods: Mutex::new(moods.into()),
+            ..Self::default()
+        }
+    }
+
     fn stall(&self, stall: bool) {
         *self.is_stalled.lock().unwrap() = stall;
         self.stalled.notify_all();
@@ -72,7 +87,6 @@ impl Store for Moody {
         &self,
         positions: &[moat_store::Position],
     ) -> Result<Vec<Option<Record>>, StoreError> {
-        self.reads.fetch_add(positions.len(), Ordering::SeqCst);
         self.store.read_exact(positions)
     }
 
@@ -327,341 +341,4 @@ fn load(name: &str, positions: &[Position]) -> Load {
         to: LoadFor::Group(name.into()),
         positions: positions.to_vec(),
     }
-}
-
-#[test]
-fn what_came_during_a_commit_is_one_commit() {
-    let rig = rig(Moody::default());
-    rig.store.stall(true);
-    rig.storage.submit(shard(0), retain(1, b"a"));
-    rig.until(|rig| rig.store.begun.load(Ordering::SeqCst) == 1);
-    for ticket in 2..=5 {
-        rig.storage.submit(shard(0), retain(ticket, b"b"));
-    }
-    rig.storage.submit(shard(1), retain(1, b"c"));
-    rig.store.stall(false);
-    assert_eq!(rig.ticket(0), 1);
-    assert_eq!(rig.ticket(0), 5);
-    assert_eq!(rig.ticket(1), 1);
-    // Each with the moment it was made.
-    assert_eq!(*rig.store.commits.lock().unwrap(), [2, 6]);
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn a_commit_takes_no_more_than_its_bytes() {
-    let rig = rig_with(Moody::default(), |setup| setup.commit_bytes_max = 3000);
-    rig.store.stall(true);
-    for ticket in 1..=5 {
-        rig.storage.submit(shard(0), retain(ticket, &[0; 1200]));
-    }
-    rig.store.stall(false);
-    while rig.ticket(0) < 5 {}
-    assert!(
-        rig.store
-            .commits
-            .lock()
-            .unwrap()
-            .iter()
-            .all(|count| *count <= 4)
-    );
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn a_commit_waits_for_more_as_long_as_it_may() {
-    let wait = Duration::from_secs(3600);
-    let rig = rig_with(Moody::default(), |setup| {
-        (setup.commit_wait, setup.commit_bytes_max) = (wait, 3000);
-    });
-    for ticket in 1..=3 {
-        rig.storage.submit(shard(0), retain(ticket, &[0; 1200]));
-    }
-    // Full before the hour is over.
-    assert_eq!(rig.ticket(0), 3);
-    assert_eq!(*rig.store.commits.lock().unwrap(), [4]);
-    rig.storage.submit(shard(0), retain(4, b"a"));
-    // The end does not wait.
-    rig.storage.stop().unwrap();
-    assert_eq!(rig.ticket(0), 4);
-}
-
-#[test]
-fn what_a_start_has_to_write_is_one_commit_before_anything_else() {
-    let mut opening = opening(true);
-    opening.batches = vec![
-        (shard(0), retain(1, &[0; 2000])),
-        (shard(1), retain(1, &[0; 2000])),
-    ];
-    let beat = Duration::from_millis(1);
-    // Each of them is more than a commit gathers.
-    let rig = rig_beating(beat, opening, Moody::default(), |setup| {
-        setup.commit_bytes_max = 1000;
-    });
-    assert_eq!((rig.ticket(0), rig.ticket(1)), (1, 1));
-    // With the moment, which is not written before.
-    assert_eq!(rig.store.commits.lock().unwrap()[0], 3);
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn a_broker_with_durable_sessions_says_that_it_lives() {
-    let beat = Duration::from_millis(1);
-    let rig = rig_beating(beat, opening(true), Moody::default(), |_| {});
-    rig.until(|rig| rig.store.commits.lock().unwrap().len() > 3);
-    rig.storage.stop().unwrap();
-    let alive = rig.store.store.get("meta", b"alive-at", SystemTime::now());
-    assert!(alive.unwrap().is_some());
-}
-
-#[test]
-fn a_broker_without_durable_sessions_leaves_the_disk_alone() {
-    let beat = Duration::from_millis(1);
-    let rig = rig_beating(beat, opening(false), Moody::default(), |_| {});
-    // The size is looked at with every beat.
-    rig.store.size.store(1001, Ordering::SeqCst);
-    assert!(matches!(rig.event(), Event::StoreOverLimit { .. }));
-    assert!(rig.store.commits.lock().unwrap().is_empty());
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn deals_of_messages_that_are_gone_go_too() {
-    let beat = Duration::from_millis(1);
-    let rig = rig_beating(beat, opening(false), Moody::default(), |_| {});
-    let at = position(0, 1);
-    let Write::Append { takers, .. } = append(at, b"x") else {
-        panic!("an append");
-    };
-    let deal = Write::Deal {
-        position: at,
-        from: (QueueId(2), Place::Arrival(0)),
-        to: takers[0].clone(),
-    };
-    rig.storage
-        .submit(shard(0), batch(1, vec![append(at, b"x"), deal]));
-    assert_eq!(rig.ticket(0), 1);
-    let deals = |rig: &Rig| {
-        let page = rig
-            .store
-            .store
-            .scan("deals", b"", None, 10, SystemTime::UNIX_EPOCH);
-        page.unwrap().entries.len()
-    };
-    assert_eq!(deals(&rig), 1);
-    rig.store.store.trim(Part(0), Sequence(2)).unwrap();
-    rig.until(|rig| deals(rig) == 0);
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn a_batch_larger_than_the_engine_takes_is_committed_in_pieces() {
-    let rig = rig(Moody::default());
-    let writes = (1..=70_000).map(|n| Write::Release(position(9, n)));
-    rig.storage.submit(shard(0), batch(1, writes.collect()));
-    assert_eq!(rig.ticket(0), 1);
-    assert_eq!(*rig.store.commits.lock().unwrap(), [65_536, 4465]);
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn publishers_wait_while_too_much_is_not_committed() {
-    let rig = rig(Moody::default());
-    rig.store.stall(true);
-    assert_eq!(rig.storage.state(shard(0)), StoreState::Ready);
-    let writes = (0..17).map(|_| Write::PutRetained(message(&vec![0; 1 << 20])));
-    rig.storage.submit(shard(0), batch(1, writes.collect()));
-    assert_eq!(rig.storage.state(shard(0)), StoreState::Behind);
-    assert_eq!(rig.storage.state(shard(1)), StoreState::Ready);
-    assert!(rig.storage.report().pending_bytes > STORE_PENDING_BYTES_MAX);
-    rig.store.stall(false);
-    assert_eq!(rig.ticket(0), 1);
-    assert_eq!(rig.storage.state(shard(0)), StoreState::Ready);
-    assert_eq!(rig.storage.report().pending_bytes, 0);
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn nothing_is_said_while_the_disk_is_full_and_all_of_it_when_there_is_room() {
-    let store = Moody::default();
-    *store.moods.lock().unwrap() = [StoreError::DiskFull, StoreError::DiskFull].into();
-    store.stall(true);
-    let rig = rig(store);
-    rig.openings.lock().unwrap().push_back(StoreError::DiskFull);
-    rig.storage
-        .submit(shard(0), batch(1, vec![append(position(0, 1), b"x")]));
-    rig.store.stall(false);
-    assert!(matches!(rig.event(), Event::StoreFull { .. }));
-    assert_eq!(rig.storage.state(shard(1)), StoreState::Full);
-    rig.storage.submit(shard(0), retain(2, b"y"));
-    // Opened in vain, opened and full again, opened and done.
-    assert!(matches!(rig.event(), Event::StoreRecovered { .. }));
-    assert_eq!(rig.opened.load(Ordering::SeqCst), 3);
-    assert_eq!(rig.ticket(0), 1);
-    assert_eq!(rig.ticket(0), 2);
-    assert_eq!(rig.storage.state(shard(1)), StoreState::Ready);
-    assert_eq!(rig.storage.report().full_total, 1);
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn a_failed_disk_is_told_and_nothing_is_committed_after_it() {
-    let store = Moody::default();
-    let cause = "fsync: input/output error".to_owned();
-    *store.moods.lock().unwrap() = [StoreError::Broken { cause }].into();
-    let rig = rig(store);
-    rig.storage.submit(shard(0), retain(1, b"a"));
-    rig.storage.submit(shard(0), retain(2, b"b"));
-    match rig.event() {
-        Event::StoreFailed { cause } => assert!(cause.contains("input/output error")),
-        other => panic!("{other:?}"),
-    }
-    rig.until(|rig| rig.storage.failure().is_some());
-    let error = rig.storage.stop().unwrap_err();
-    assert!(error.to_string().contains("input/output error"), "{error}");
-    assert!(rig.store.commits.lock().unwrap().is_empty());
-    assert!(rig.inboxes[0].receive().is_none());
-}
-
-#[test]
-fn a_store_that_cannot_be_opened_again_has_failed() {
-    let store = Moody::default();
-    *store.moods.lock().unwrap() = [StoreError::DiskFull].into();
-    store.stall(true);
-    let rig = rig(store);
-    rig.openings.lock().unwrap().push_back(StoreError::Broken {
-        cause: "gone".to_owned(),
-    });
-    rig.storage.submit(shard(0), retain(1, b"a"));
-    rig.store.stall(false);
-    assert!(matches!(rig.event(), Event::StoreFull { .. }));
-    assert!(matches!(rig.event(), Event::StoreFailed { .. }));
-    assert!(rig.storage.stop().is_err());
-}
-
-#[test]
-fn a_full_disk_does_not_keep_the_broker_from_stopping() {
-    let store = Moody::default();
-    *store.moods.lock().unwrap() = [StoreError::DiskFull].into();
-    store.stall(true);
-    let rig = rig(store);
-    rig.openings
-        .lock()
-        .unwrap()
-        .extend(std::iter::repeat_n(StoreError::DiskFull, 1000));
-    rig.storage.submit(shard(0), retain(1, b"a"));
-    rig.store.stall(false);
-    assert!(matches!(rig.event(), Event::StoreFull { .. }));
-    rig.storage.stop().unwrap();
-    assert!(rig.inboxes[0].receive().is_none());
-}
-
-#[test]
-fn a_store_over_its_limit_is_full_until_it_is_not() {
-    let rig = rig(Moody::default());
-    rig.store.size.store(1001, Ordering::SeqCst);
-    rig.storage.submit(shard(0), retain(1, b"a"));
-    assert_eq!(
-        rig.event(),
-        Event::StoreOverLimit {
-            bytes: 1001,
-            limit: 1000
-        }
-    );
-    assert_eq!(rig.storage.state(shard(0)), StoreState::Full);
-    assert!(rig.storage.report().is_over_limit && !rig.storage.report().is_full);
-    rig.store.size.store(1000, Ordering::SeqCst);
-    rig.storage.submit(shard(0), retain(2, b"a"));
-    assert_eq!(
-        rig.event(),
-        Event::StoreWithinLimit {
-            bytes: 1000,
-            limit: 1000
-        }
-    );
-    assert_eq!(rig.storage.state(shard(0)), StoreState::Ready);
-    // Who waits in another shard hears of it.
-    assert_eq!(rig.ticket(1), 0);
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn loads_bring_messages_in_the_order_asked_and_tell_what_is_missing() {
-    let rig = rig(Moody::default());
-    let writes = vec![
-        append(position(0, 1), b"one"),
-        append(position(0, 2), b"two"),
-    ];
-    rig.storage.submit(shard(0), batch(1, writes));
-    assert_eq!(rig.ticket(0), 1);
-    let asked = [position(0, 2), position(0, 7), position(0, 1)];
-    rig.storage.load(shard(1), load("g", &asked)).unwrap();
-    let loaded = rig.loaded(1);
-    assert_eq!(loaded.to, LoadFor::Group("g".into()));
-    let payloads: Vec<_> = loaded
-        .messages
-        .iter()
-        .map(|(at, message)| (*at, message.as_ref().map(|message| message.payload())))
-        .collect();
-    assert_eq!(
-        payloads,
-        [
-            (asked[0], Some(&b"two"[..])),
-            (asked[1], None),
-            (asked[2], Some(&b"one"[..]))
-        ]
-    );
-    assert_eq!(
-        rig.event(),
-        Event::StoreMessageMissing {
-            part: 0,
-            sequence: 7
-        }
-    );
-    let report = rig.storage.report();
-    assert_eq!(
-        (
-            report.loaded_total,
-            report.missing_total,
-            report.records_total
-        ),
-        (3, 1, 2)
-    );
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn loads_without_room_come_back_to_the_shard() {
-    let rig = rig(Moody::default());
-    // The reader waits for an inbox that nobody empties, and then its own queue is full.
-    let mut refused = None;
-    for _ in 0..100_000 {
-        if let Err(load) = rig.storage.load(shard(0), load("g", &[])) {
-            refused = Some(load);
-            break;
-        }
-    }
-    assert_eq!(
-        refused.map(|load| load.to),
-        Some(LoadFor::Group("g".into()))
-    );
-    drop(rig.inboxes);
-    rig.storage.stop().unwrap();
-}
-
-#[test]
-fn what_was_handed_in_before_the_end_is_committed() {
-    let rig = rig(Moody::default());
-    for ticket in 1..=100 {
-        rig.storage.submit(shard(0), retain(ticket, b"a"));
-    }
-    rig.storage.stop().unwrap();
-    let writes: usize = rig.store.commits.lock().unwrap().iter().sum();
-    assert!(writes > 100);
-    let page = rig
-        .store
-        .store
-        .scan("retained", b"", None, 10, SystemTime::UNIX_EPOCH);
-    let entries: Vec<Entry> = page.unwrap().entries;
-    assert_eq!(entries.len(), 1);
 }

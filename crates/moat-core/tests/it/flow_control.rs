@@ -194,12 +194,7 @@ fn a_message_that_became_too_large_for_the_next_connection_leaves_the_window() {
     connect.properties.maximum_packet_size = NonZeroU32::new(60);
     let (reader, _) = world.connected(&connect);
     world.publish(writer, "t", "later", 1);
-    let texts: Vec<String> = world
-        .read_all(reader)
-        .iter()
-        .map(|m| m.text().to_owned())
-        .collect();
-    assert_eq!(texts, ["small", "later"]);
+    assert_eq!(world.read_texts(reader), ["small", "later"]);
     let session = world.shards[0].session(reader.at).unwrap();
     assert!(session.outbound.as_ref().unwrap().is_empty());
     assert_eq!(world.dropped(), 1);

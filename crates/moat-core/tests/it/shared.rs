@@ -143,11 +143,7 @@ fn offline_members_are_passed_over_and_messages_wait_when_all_are_offline() {
         write(&mut world, writer, 0, 10..11);
         let id = world.client_id_at(0, "member-0-");
         let back = world.lasting(V5, &id);
-        let numbers: Vec<String> = world
-            .read_all(back)
-            .iter()
-            .map(|m| m.text().into())
-            .collect();
+        let numbers = world.read_texts(back);
         assert_eq!(numbers, ["5", "6", "7", "8", "9"]);
         assert_eq!(world.dropped(), 1, "QoS 0 does not wait");
     });
@@ -476,12 +472,7 @@ fn a_message_that_has_expired_while_it_waited_is_not_dealt() {
         world.pass_secs(11);
         let id = world.client_id_at(0, "member-0-");
         let back = world.lasting(V5, &id);
-        let texts: Vec<String> = world
-            .read_all(back)
-            .iter()
-            .map(|m| m.text().into())
-            .collect();
-        assert_eq!(texts, ["0"]);
+        assert_eq!(world.read_texts(back), ["0"]);
     });
 }
 

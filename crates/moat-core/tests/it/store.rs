@@ -32,7 +32,7 @@ struct Record {
 #[derive(Default)]
 pub(crate) struct ModelStore {
     starts: u32,
-    pub(crate) alive_at: Time,
+    alive_at: Time,
     next_sequences: BTreeMap<u16, u64>,
     records: BTreeMap<Position, Record>,
     sessions: BTreeMap<QueueId, SessionRecord>,
@@ -45,7 +45,7 @@ pub(crate) struct ModelStore {
 }
 
 impl ModelStore {
-    pub(crate) fn apply(&mut self, batch: Batch, now: Time) {
+    fn apply(&mut self, batch: Batch, now: Time) {
         self.alive_at = now;
         for write in batch.writes {
             self.write(write);
@@ -147,13 +147,13 @@ impl ModelStore {
         self.sessions.len()
     }
 
-    pub(crate) fn find(&self, position: Position) -> Option<Arc<Message>> {
+    fn find(&self, position: Position) -> Option<Arc<Message>> {
         let record = self.records.get(&position)?;
         Some(copy(&record.message))
     }
 
     /// What the next broker starts from.
-    pub(crate) fn restored(&mut self) -> Restored {
+    fn restored(&mut self) -> Restored {
         self.starts += 1;
         let entries = self.entries();
         let entries_of = |queue| entries.get(&queue).cloned().unwrap_or_default();
@@ -290,6 +290,11 @@ impl World {
         let restored = store.restored();
         restore_all(&mut self.shards, &mut self.fx, restored, self.now);
         self.after_step();
+    }
+
+    /// What is durable, in a broker that has a store.
+    pub(crate) fn stored(&self) -> &ModelStore {
+        self.store.as_ref().unwrap()
     }
 
     /// Lets the store do what waits for it.

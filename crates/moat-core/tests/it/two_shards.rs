@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moat_codec::{Packet, Publish, ReasonCode, SubscriptionOptions};
+use moat_codec::{Packet, ReasonCode, SubscriptionOptions};
 use moat_core::Limits;
 use moat_core::shard::{Pause, Then, VIA_OWNER_MAX, WAITING_SUBSCRIBES_MAX};
 use moat_policy::Snapshot;
@@ -306,11 +306,7 @@ fn messages_with_and_without_retain_of_one_publisher_keep_their_order() {
     }
     // The direct way is open already; the way by the owner takes another step.
     world.settle();
-    let texts: Vec<String> = world
-        .read_all(reader)
-        .iter()
-        .map(|m| m.text().to_owned())
-        .collect();
+    let texts = world.read_texts(reader);
     let expected: Vec<String> = (0..10).map(|n| n.to_string()).collect();
     assert_eq!(texts, expected);
 }
@@ -329,6 +325,13 @@ fn after_the_owners_confirmation_messages_go_directly_again() {
     assert_eq!(world.fx[0].waiting_for(moat_core::ShardId::new(1)), 0);
 }
 
+/// Shard 2 hears what shard 0 has for it before anything comes by way of the owner, which is shard 1.
+fn take_the_quicker_way(world: &mut World) {
+    world.hand_over(0);
+    while world.run_inbox(2) {}
+    world.settle();
+}
+
 #[test]
 fn the_order_of_a_publisher_outlives_its_connection() {
     let mut world = shards(3);
@@ -337,22 +340,12 @@ fn the_order_of_a_publisher_outlives_its_connection() {
     let reader = client_at(&mut world, 2, "reader");
     world.subscribe(reader, &topic, 1);
     world.automatic = false;
-    let mut publish = message(&topic, "1", 1, 1);
-    publish.retain = true;
-    world.sent(writer, &Packet::Publish(publish));
+    world.sent(writer, &Packet::Publish(retained(&topic, "1", 1, 1)));
     world.lose(writer);
     let writer = client_at(&mut world, 0, "writer");
     world.sent(writer, &Packet::Publish(message(&topic, "2", 1, 2)));
-    // The direct way would be quicker than the one by the owner.
-    world.hand_over(0);
-    while world.run_inbox(2) {}
-    world.settle();
-    let texts: Vec<String> = world
-        .read_all(reader)
-        .iter()
-        .map(|m| m.text().to_owned())
-        .collect();
-    assert_eq!(texts, ["1", "2"]);
+    take_the_quicker_way(&mut world);
+    assert_eq!(world.read_texts(reader), ["1", "2"]);
 }
 
 #[test]
@@ -364,27 +357,17 @@ fn mqtt5_4_6_0_6__the_order_of_a_publisher_outlives_its_session() {
     world.subscribe(reader, &topic, 1);
     let old = world.client(V5, &id);
     world.automatic = false;
-    let mut publish = message(&topic, "1", 1, 1);
-    publish.retain = true;
-    world.sent(old, &Packet::Publish(publish));
+    world.sent(old, &Packet::Publish(retained(&topic, "1", 1, 1)));
     world.disconnect(old);
     // Another session takes the place of the old one, and is not the one that is waited for.
     let _other = client_at(&mut world, 0, "other");
     let new = world.client(V5, &id);
     let then = world.send(new, &Packet::Publish(message(&topic, "2", 1, 1)));
     assert_eq!(then, Then::Pause(Pause::Peers));
-    // The direct way would be quicker than the one by the owner.
-    world.hand_over(0);
-    while world.run_inbox(2) {}
-    world.settle();
+    take_the_quicker_way(&mut world);
     world.resume(new);
     world.settle();
-    let texts: Vec<String> = world
-        .read_all(reader)
-        .iter()
-        .map(|m| m.text().to_owned())
-        .collect();
-    assert_eq!(texts, ["1", "2"]);
+    assert_eq!(world.read_texts(reader), ["1", "2"]);
 }
 
 #[test]
@@ -396,21 +379,14 @@ fn a_message_by_way_of_the_owner_does_not_overtake_an_earlier_direct_one() {
     world.subscribe(reader, &topic, 1);
     world.automatic = false;
     world.sent(writer, &Packet::Publish(message(&topic, "1", 1, 1)));
-    let mut publish = message(&topic, "2", 1, 2);
-    publish.retain = true;
-    world.sent(writer, &Packet::Publish(publish));
+    world.sent(writer, &Packet::Publish(retained(&topic, "2", 1, 2)));
     // The owner has its batch and handles it before the reader's shard is handed its own.
     world.carry(0, 1);
     world.run_inbox(1);
     world.hand_over(1);
     while world.run_inbox(2) {}
     world.settle();
-    let texts: Vec<String> = world
-        .read_all(reader)
-        .iter()
-        .map(|m| m.text().to_owned())
-        .collect();
-    assert_eq!(texts, ["1", "2"]);
+    assert_eq!(world.read_texts(reader), ["1", "2"]);
 }
 
 fn small_outbox(count: usize) -> World {
@@ -443,12 +419,7 @@ fn peer_outbox_messages_max_pauses_the_publisher_and_nothing_is_lost() {
     assert!(matches!(world.resume(writer), Then::NeedMore(_)));
     world.settle();
     assert_eq!(world.read(writer).len(), 2);
-    let texts: Vec<String> = world
-        .read_all(reader)
-        .iter()
-        .map(|m| m.text().to_owned())
-        .collect();
-    assert_eq!(texts, ["1", "2", "3", "4", "5"]);
+    assert_eq!(world.read_texts(reader), ["1", "2", "3", "4", "5"]);
 }
 
 #[test]
@@ -460,8 +431,7 @@ fn a_full_outbox_to_the_owner_pauses_too() {
     let mut bytes = Vec::new();
     for n in 1..=5 {
         let text = n.to_string();
-        let mut publish = message(&topic, &text, 1, n);
-        publish.retain = true;
+        let publish = retained(&topic, &text, 1, n);
         bytes.extend(encode(&Packet::Publish(publish), V5));
     }
     assert_eq!(world.send_raw(writer, &bytes), Then::Pause(Pause::Peers));
@@ -545,9 +515,7 @@ fn via_owner_max_pauses_a_publisher_whose_messages_the_owner_has_not_confirmed()
     let writer = client_at(&mut world, 0, "writer");
     let topic = world.topic_of(1, "t");
     world.automatic = false;
-    let mut retained = Publish::new(&topic, b"x");
-    retained.retain = true;
-    let bytes = encode(&Packet::Publish(retained), V5);
+    let bytes = encode(&Packet::Publish(retained(&topic, "x", 0, 0)), V5);
     for _ in 0..VIA_OWNER_MAX {
         assert!(matches!(world.send_raw(writer, &bytes), Then::NeedMore(_)));
     }

@@ -13,7 +13,11 @@ type Writes<'m> = Vec<(MessageId, &'m Sent)>;
 pub(super) fn stale(history: &History, messages: &Messages) -> Vec<Violation> {
     let writes = by_topic(messages);
     let mut violations = Vec::new();
+    let mut crashed = None;
     for (at, event) in history.events.iter().enumerate() {
+        if matches!(event, Event::Crashed) {
+            crashed = Some(at);
+        }
         let Event::RetainedRead {
             topic,
             asked,
@@ -23,7 +27,12 @@ pub(super) fn stale(history: &History, messages: &Messages) -> Vec<Violation> {
             continue;
         };
         let writes = writes.get(topic).map_or(&[][..], |writes| writes);
-        if !is_possible(writes, *asked, at, *message) {
+        let read = Read {
+            asked: *asked,
+            at,
+            crashed,
+        };
+        if !is_possible(writes, &read, *message) {
             violations.push(Violation {
                 fault: Fault::StaleRetained,
                 client: None,
@@ -42,10 +51,15 @@ pub(super) fn certain(history: &History) -> Vec<Arc<str>> {
     for (at, event) in history.events.iter().enumerate() {
         note(&mut messages, at, event);
     }
-    let now = history.now();
+    let is_crash = |event: &Event| matches!(event, Event::Crashed);
+    let now = Read {
+        asked: history.now(),
+        at: history.now().0,
+        crashed: history.events.iter().rposition(is_crash),
+    };
     let mut topics: Vec<Arc<str>> = by_topic(&messages)
         .into_iter()
-        .filter(|(_, writes)| !is_possible(writes, now, now.0, None))
+        .filter(|(_, writes)| !is_possible(writes, &now, None))
         .map(|(topic, _)| topic.clone())
         .collect();
     topics.sort();
@@ -62,14 +76,17 @@ fn by_topic(messages: &Messages) -> HashMap<&Arc<str>, Writes<'_>> {
     writes
 }
 
-/// Whether `found` may be there between `asked` and the event `read`: no other write is known to have replaced it by then. Nothing is there
-/// at first.
-fn is_possible(
-    writes: &[(MessageId, &Sent)],
+/// When somebody looks: from the moment he asks to the event by which he knows.
+struct Read {
     asked: Moment,
-    read: usize,
-    found: Option<MessageId>,
-) -> bool {
+    at: usize,
+    /// The last crash before that.
+    crashed: Option<usize>,
+}
+
+/// Whether `found` may be there for a read: no other write is known to have replaced it by then. Nothing is there at first.
+fn is_possible(writes: &[(MessageId, &Sent)], read: &Read, found: Option<MessageId>) -> bool {
+    let asked = read.asked;
     // When the latest of those that were acknowledged by then was sent; of all, and of each client.
     let mut latest: Option<usize> = None;
     let mut latest_of: HashMap<ClientNumber, usize> = HashMap::new();
@@ -87,16 +104,20 @@ fn is_possible(
                 .get(&id.publisher)
                 .is_some_and(|first| sent.last < *first)
     };
-    let mut begun = writes.iter().filter(|(_, sent)| sent.first < read);
+    let mut begun = writes.iter().filter(|(_, sent)| sent.first < read.at);
     match found {
         Some(found) => begun
             .any(|(id, sent)| *id == found && sent.retain == Retain::Set && !is_replaced(id, sent)),
-        // What is written while somebody asks may come to him as a live message instead.
         None => {
+            // What is written while somebody asks may come to him as a live message instead. What was under way ends with a crash.
+            let is_under_way = |sent: &Sent| match sent.acknowledged {
+                Some(at) => at >= asked.0,
+                None => Some(sent.last) > read.crashed,
+            };
             latest.is_none()
                 || begun.any(|(id, sent)| {
                     let is_cleared = sent.retain == Retain::Clear && !is_replaced(id, sent);
-                    is_cleared || sent.acknowledged.is_none_or(|at| at >= asked.0)
+                    is_cleared || is_under_way(sent)
                 })
         }
     }

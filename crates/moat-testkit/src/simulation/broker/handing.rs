@@ -15,7 +15,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn flush(&mut self, at: usize, slot: u32) -> Step {
+    fn flush(&mut self, at: usize, slot: u32) -> Step {
         let now = self.now;
         let delay = self.delay();
         let window = self.plan.window;
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    pub(super) fn send_batch(&mut self, from: usize, to: usize) {
+    fn send_batch(&mut self, from: usize, to: usize) {
         if self.lanes[from].fx.peers[to].messages.is_empty() {
             return;
         }
