@@ -204,11 +204,12 @@ impl World {
         let Some(client) = self.wires.get(&slot).map(|wire| wire.client) else {
             return;
         };
-        if let (true, Some((latest, _))) = (
-            self.clients[client].wire != Some(slot),
-            self.clients[client].delayed_will,
-        ) {
-            // It comes late: if the latest one is already there, it resumes its session in time for its will.
+        let of = &mut self.clients[client];
+        if of.wire != Some(slot)
+            && let Some((latest, _)) = of.delayed_will.take()
+        {
+            // It comes late. If the latest one is already there, it resumes its session in time for its will, or ends it before
+            // that; so whoever comes next does not know what became of it.
             self.history.record(Event::WillDoubtful { will: latest });
         }
         let Some((will, delay_secs)) = self.clients[client].doubtful_will else {
