@@ -78,9 +78,6 @@ impl Listening {
         match self {
             Self::Tcp(listener, _) => {
                 let (stream, address) = listener.accept()?;
-                // Small answers must not wait for the peer's delayed acknowledgement; if the option cannot
-                // be set, the connection is already gone and its first read will say so.
-                let _gone = stream.set_nodelay(true);
                 Ok((Socket::Tcp(stream), address.into()))
             }
             Self::Unix(listener, _) => {
@@ -200,9 +197,32 @@ fn bind_one(address: SocketAddr) -> io::Result<Listening> {
     // conflicts, which is how a second broker on the port is noticed.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Small answers must not wait for the peer's delayed acknowledgement. What is accepted has the option from the socket it came by.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     let listener = mio::net::TcpListener::from_std(socket.into());
     let bound = listener.local_addr()?;
     Ok(Listening::Tcp(listener, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_sends_small_answers_at_once() {
+        let listening = bind_one(([127, 0, 0, 1], 0).into()).unwrap();
+        let _client = std::net::TcpStream::connect(listening.ip().unwrap()).unwrap();
+        let accepted = loop {
+            match listening.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => break accepted.unwrap(),
+            }
+        };
+        let (Socket::Tcp(stream), _) = accepted else {
+            panic!("not a TCP socket");
+        };
+        assert!(stream.nodelay().unwrap());
+    }
 }
