@@ -49,6 +49,8 @@ record! {
         pub messages_sent_total: u64,
         /// The messages dropped because of a limit since the start.
         pub messages_dropped_total: u64,
+        /// The longest turn of a packet thread in the last minute or two, in microseconds: whoever had something to say meanwhile had to wait for its end.
+        pub longest_turn_micros: u64,
         /// The version of the policy in force; it rises with every reload that changes it.
         pub policy_version: u64,
         /// What sessions and retained messages are kept in; absent if nothing outlives the process.
@@ -156,6 +158,7 @@ mod tests {
             messages_received_total: 5,
             messages_sent_total: 6,
             messages_dropped_total: 0,
+            longest_turn_micros: 10,
             policy_version: 1,
             store: Some(StoreStatus {
                 path: "/var/lib/moat/store".into(),

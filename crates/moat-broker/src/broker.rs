@@ -19,6 +19,7 @@ use crate::admission::{Admission, AdmissionLimits};
 use crate::clock::Clock;
 use crate::control::{Control, ShardReport};
 use crate::event_loop::{Common, EventLoop, WAKER};
+use crate::greeter;
 use crate::inbox::{Envelope, InboxSender, inbox};
 use crate::listener::Bound;
 use crate::storage::{Opening, Storage, StorageSetup, StoreReport};
@@ -60,8 +61,10 @@ pub struct Setup {
 
 /// A running broker. Dropping it does not stop it; [`Broker::stop`] does.
 pub struct Broker {
+    /// Of the shards, and behind them of the greeters.
     inboxes: Vec<InboxSender>,
-    shards: Vec<JoinHandle<io::Result<()>>>,
+    shards: usize,
+    threads: Vec<JoinHandle<io::Result<()>>>,
     admission: Arc<Admission>,
     storage: Option<Arc<Storage>>,
 }
@@ -80,10 +83,15 @@ impl Broker {
         let topology = Topology::new(setup.shards);
         let mut doors = Vec::with_capacity(topology.len());
         let mut inboxes = Vec::with_capacity(topology.len());
-        for _ in 0..topology.len() {
+        let greeters = greeter::count(&topology, &setup.listeners);
+        for number in 0..topology.len() + greeters {
             let poll = Poll::new()?;
             let waker = mio::Waker::new(poll.registry(), WAKER)?;
-            let (sender, receiver) = inbox(waker, setup.inbox_messages_max);
+            let messages_max = match number < topology.len() {
+                true => setup.inbox_messages_max,
+                false => greeter::INBOX_MESSAGES_MAX.min(setup.inbox_messages_max),
+            };
+            let (sender, receiver) = inbox(waker, messages_max);
             inboxes.push(sender);
             doors.push((poll, receiver));
         }
@@ -112,7 +120,8 @@ impl Broker {
                     has_sessions,
                 };
                 let events = setup.events.clone();
-                let storage = Storage::start(storage, opening, inboxes.clone(), events, clock)?;
+                let of_shards = inboxes[..topology.len()].to_vec();
+                let storage = Storage::start(storage, opening, of_shards, events, clock)?;
                 Some(Arc::new(storage))
             }
         };
@@ -131,7 +140,8 @@ impl Broker {
             topology: topology.clone(),
         });
         let mut listeners = Some(setup.listeners);
-        let mut threads = Vec::with_capacity(topology.len());
+        let mut threads = Vec::with_capacity(doors.len());
+        let greeting = doors.split_off(topology.len());
         for ((shard, fx), (poll, inbox)) in shards.into_iter().zip(effects).zip(doors) {
             let name = format!("shard-{}", shard.id().index());
             // The first shard accepts for all.
@@ -144,9 +154,17 @@ impl Broker {
                     .spawn(move || event_loop.run())?,
             );
         }
+        for (number, (poll, inbox)) in greeting.into_iter().enumerate() {
+            let shard = greeter::shard(number, &topology, &limits, &setup.policy);
+            let fx = Effects::new(topology.len());
+            let common = greeter::common(&common);
+            let event_loop = EventLoop::new(shard, fx, poll, inbox, common, Vec::new())?;
+            threads.push(greeter::spawn(number, event_loop)?);
+        }
         Ok(Broker {
             inboxes,
-            shards: threads,
+            shards: topology.len(),
+            threads,
             admission,
             storage,
         })
@@ -161,7 +179,7 @@ impl Broker {
     /// How many shards there are.
     #[must_use]
     pub fn shards(&self) -> usize {
-        self.inboxes.len()
+        self.shards
     }
 
     /// Puts a policy into force. Returns when every shard judges by it.
@@ -225,7 +243,7 @@ impl Broker {
     /// Why the broker cannot go on, if it cannot: a shard has ended by itself, which it does only by an error, or the store has failed.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        if self.shards.iter().any(JoinHandle::is_finished) {
+        if self.threads.iter().any(JoinHandle::is_finished) {
             return Some("a packet thread has ended by itself".to_owned());
         }
         let cause = self.storage.as_ref()?.failure()?;
@@ -234,8 +252,8 @@ impl Broker {
 
     fn join(self) -> io::Result<()> {
         let mut result = Ok(());
-        for shard in self.shards {
-            let ended = shard
+        for thread in self.threads {
+            let ended = thread
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("a shard panicked")));
             result = result.and(ended);

@@ -25,7 +25,14 @@ impl Clock {
     /// Now.
     #[must_use]
     pub fn now(&self) -> Time {
-        Time::from_millis(self.unix_millis).plus_millis(millis(self.started.elapsed().as_millis()))
+        self.at(Instant::now())
+    }
+
+    /// What time it was, or is, at `instant`.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Time {
+        let passed = instant.saturating_duration_since(self.started);
+        Time::from_millis(self.unix_millis).plus_millis(millis(passed.as_millis()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use moat_core::counters::Counters;
 use moat_core::shard::{Census, Sizes};
@@ -35,6 +36,8 @@ pub struct ShardReport {
     pub traffic: Traffic,
     /// Connections, authenticated or not.
     pub connections: usize,
+    /// The longest turn of the last minute or two: how long anybody had to wait for his.
+    pub longest_turn: Duration,
 }
 
 impl ShardReport {
@@ -58,5 +61,6 @@ impl ShardReport {
         self.census.add(&other.census);
         self.traffic.add(&other.traffic);
         self.connections += other.connections;
+        self.longest_turn = self.longest_turn.max(other.longest_turn);
     }
 }

@@ -23,6 +23,7 @@ pub mod clock;
 pub mod connection;
 pub mod control;
 pub mod event_loop;
+mod greeter;
 pub mod inbox;
 pub mod listener;
 pub mod storage;

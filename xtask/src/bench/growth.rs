@@ -7,6 +7,7 @@ use super::options::Options;
 use super::rows::Door;
 use super::run::{Sizes, figure, load};
 use super::servers::{Kind, Server, Site};
+use super::storm;
 
 /// One curve: a load with `{n}` in it, and what is drawn of its report.
 struct Curve {
@@ -113,7 +114,7 @@ const QUICK_STEP_MAX: usize = 10_000;
 
 /// The ids of all curves.
 pub(super) fn ids() -> impl Iterator<Item = &'static str> + Clone {
-    CURVES.iter().map(|curve| curve.id)
+    CURVES.iter().map(|curve| curve.id).chain([storm::ID])
 }
 
 /// Measures all curves, or those that `--rows` names.
@@ -122,10 +123,9 @@ pub(super) fn ids() -> impl Iterator<Item = &'static str> + Clone {
 /// Moat does not start.
 pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
     let mut curves = Vec::new();
-    let is_chosen = |curve: &&Curve| {
-        options.rows.is_empty() || options.rows.iter().any(|name| name == curve.id)
-    };
-    for curve in CURVES.iter().filter(is_chosen) {
+    let is_chosen =
+        |id: &str| options.rows.is_empty() || options.rows.iter().any(|name| name == id);
+    for curve in CURVES.iter().filter(|curve| is_chosen(curve.id)) {
         let mut series = vec![Vec::new(); curve.lines.len()];
         let steps = curve.steps.iter().copied();
         for step in steps.filter(|step| !options.is_quick || *step <= QUICK_STEP_MAX) {
@@ -145,6 +145,9 @@ pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
         curves.push(json!({
             "id": curve.id, "title": curve.title, "along": curve.along, "lines": lines,
         }));
+    }
+    if is_chosen(storm::ID) {
+        curves.push(storm::run(site, options)?);
     }
     Ok(json!({"rounds": options.rounds, "secs": options.secs, "curves": curves}))
 }

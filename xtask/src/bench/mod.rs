@@ -12,6 +12,7 @@ mod report;
 mod rows;
 mod run;
 mod servers;
+mod storm;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,10 @@ const MORTAL: [&str; 3] = ["setpriv", "--pdeathsig", "KILL"];
 /// Has the process run on one core, whose number follows.
 const PINNED: [&str; 2] = ["taskset", "-c"];
 
-/// What stands before a command; both programs become the one that they start, so its process id stays the same.
+/// Has the process take only what others leave of its core.
+const NICE: [&str; 3] = ["nice", "-n", "19"];
+
+/// What stands before a command; all programs become the one that they start, so its process id stays the same.
 pub(super) struct Launcher {
     is_mortal: bool,
     is_pinning: bool,
@@ -42,8 +45,17 @@ impl Launcher {
 
     /// A command on a core of its own: 0 for servers, 1 for the load generator.
     pub(super) fn command(&self, core: usize, program: &Path) -> Command {
+        self.command_after(&[], core, program)
+    }
+
+    /// As [`Self::command`], for what others on the core come before.
+    pub(super) fn nice_command(&self, core: usize, program: &Path) -> Command {
+        self.command_after(&NICE, core, program)
+    }
+
+    fn command_after(&self, first: &[&str], core: usize, program: &Path) -> Command {
         let core = core.to_string();
-        let mut words: Vec<&str> = Vec::new();
+        let mut words: Vec<&str> = first.to_vec();
         if self.is_mortal {
             words.extend(MORTAL);
         }

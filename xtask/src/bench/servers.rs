@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::options::Peer;
@@ -118,6 +119,11 @@ impl Site {
         self.launcher.command(1, &self.load)
     }
 
+    /// As [`Self::load`], for what leaves the core to another load.
+    pub(super) fn nice_load(&self) -> Command {
+        self.launcher.nice_command(1, &self.load)
+    }
+
     pub(super) fn is_pinned(&self) -> bool {
         self.launcher.is_pinning()
     }
@@ -162,7 +168,7 @@ pub(super) struct Server {
     pub(super) kind: Kind,
     doors: Vec<(Door, u16, usize)>,
     processes: Vec<Process>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -177,7 +183,7 @@ impl Server {
             kind: kind.clone(),
             doors: Vec::new(),
             processes: Vec::new(),
-            _folder: TempDir::new().map_err(|error| error.to_string())?,
+            folder: TempDir::new().map_err(|error| error.to_string())?,
         };
         let started = match kind {
             Kind::Moat => server.moat(site, path, policy),
@@ -186,7 +192,7 @@ impl Server {
             Kind::Peer(peer) => server.peer(site, path, peer),
         };
         started.map_err(|error| format!("{}: {error}", kind.name()))?;
-        server._folder = folder;
+        server.folder = folder;
         Ok(server)
     }
 
@@ -194,6 +200,24 @@ impl Server {
     pub(super) fn door(&self, door: Door) -> Option<(u16, u32)> {
         let (_, port, process) = self.doors.iter().find(|(other, ..)| *other == door)?;
         Some((*port, self.processes.get(*process)?.id()))
+    }
+
+    /// What moat says of itself.
+    ///
+    /// # Errors
+    /// It does not answer; the message has what was said instead.
+    pub(super) fn status(&self, site: &Site) -> Result<Value, String> {
+        let mut command = Command::new(&site.moat);
+        command.arg("--data").arg(self.folder.path().join("data"));
+        let output = command
+            .args(["status", "--json"])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+        serde_json::from_slice(&output.stdout).map_err(|_| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            format!("{command:?}: {}\n{said}", output.status)
+        })
     }
 
     fn moat(&mut self, site: &Site, folder: &Path, policy: Option<&str>) -> Result<(), String> {

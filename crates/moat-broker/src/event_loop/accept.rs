@@ -130,17 +130,23 @@ impl EventLoop {
         )));
     }
 
-    /// Gives a new connection to the shards in turn. One whose inbox is full is passed over: this
-    /// shard then greets it itself.
+    /// Gives a new connection to the shards in turn, or to the greeters if it begins with a handshake. One whose inbox is full is
+    /// passed over: this shard then greets it itself.
     fn deal(&mut self, connection: Box<Connection>) {
-        let shards = self.common.inboxes.len();
-        let shard = self.next_shard % shards;
-        self.next_shard = (self.next_shard + 1) % shards;
-        if shard == self.shard.id().index() {
+        let shards = self.common.topology.len();
+        let greeters = self.common.inboxes.len() - shards;
+        let to = if connection.tls.is_some() && greeters > 0 {
+            self.next_greeter = (self.next_greeter + 1) % greeters;
+            shards + self.next_greeter
+        } else {
+            self.next_shard = (self.next_shard + 1) % shards;
+            self.next_shard
+        };
+        if to == self.shard.id().index() {
             self.adopt(connection);
             return;
         }
-        let refused = self.common.inboxes[shard]
+        let refused = self.common.inboxes[to]
             .send(Envelope::Connection(connection))
             .err();
         if let Some(Envelope::Connection(connection)) = refused.map(|envelope| *envelope) {

@@ -1,23 +1,32 @@
 //! One write for every connection that has something to say.
 
+use std::time::Instant;
+
 use moat_core::ConnId;
 
-use super::EventLoop;
+use super::{CONNECTIONS_PER_LOOK, EventLoop, PART_TIME_MAX};
 use crate::connection::{Flushed, Stage};
 
 impl EventLoop {
-    /// Flushes everybody who became dirty in this turn, once. Who has more after that is dirty
+    /// Flushes everybody who became dirty in this turn, once, unless that takes too long. Who has more after that is dirty
     /// again and has the next turn.
     pub(super) fn flush_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.fx.dirty);
-        dirty.append(&mut self.unflushed);
-        for id in dirty.drain(..) {
+        let began = Instant::now();
+        let mut dirty = std::mem::take(&mut self.unflushed);
+        dirty.append(&mut self.fx.dirty);
+        let mut flushed = 0;
+        while let Some(&id) = dirty.get(flushed) {
+            let looks = flushed % CONNECTIONS_PER_LOOK == CONNECTIONS_PER_LOOK - 1;
+            if looks && began.elapsed() >= PART_TIME_MAX {
+                break;
+            }
+            flushed += 1;
             self.flush(id);
         }
-        if self.fx.dirty.is_empty() {
-            // Keeps its capacity.
-            self.fx.dirty = dirty;
-        }
+        // Who was not flushed comes before who has more. It keeps its capacity.
+        dirty.drain(..flushed);
+        dirty.append(&mut self.unflushed);
+        self.unflushed = dirty;
     }
 
     fn flush(&mut self, id: ConnId) {

@@ -1,6 +1,7 @@
 //! What the inbox brings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moat_codec::{Disconnect, ReasonCode};
 use moat_core::sys::SysMessage;
@@ -81,6 +82,11 @@ impl EventLoop {
                     census: self.shard.census(),
                     traffic: self.traffic,
                     connections: self.connections.len(),
+                    // Only those whom a greeter greets wait for its turns.
+                    longest_turn: match self.is_greeter() {
+                        true => Duration::ZERO,
+                        false => self.turns.longest(self.now),
+                    },
                 };
                 let _nobody_waits = reply.send(report);
             }

@@ -15,11 +15,12 @@ mod ready;
 mod serve;
 mod store;
 mod timers;
+mod turns;
 
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use moat_auth::{AuthPool, Chain, Mechanisms};
@@ -38,6 +39,11 @@ use crate::storage::Storage;
 
 /// Events taken from the kernel per poll.
 const EVENTS_PER_TURN_MAX: usize = 1024;
+/// How long a turn serves those who are ready, and then how long it flushes, before the rest has to wait for the next one: so nobody
+/// waits for all of the others, however many come or go at once.
+const PART_TIME_MAX: Duration = Duration::from_millis(1);
+/// Connections served or flushed between two looks at the clock.
+const CONNECTIONS_PER_LOOK: usize = 8;
 /// Milliseconds until a turn tries again to hand over to a shard whose inbox was full.
 const STUCK_RETRY_MILLIS: u64 = 1;
 
@@ -47,6 +53,7 @@ pub(crate) const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX - 1;
 
 /// What all event loops share.
+#[derive(Clone)]
 pub struct Common {
     /// What time it is.
     pub clock: Clock,
@@ -68,7 +75,7 @@ pub struct Common {
     pub auth: Arc<AuthPool>,
     /// Where events go.
     pub events: EventSender,
-    /// Every shard's inbox, by shard.
+    /// Every shard's inbox, by shard, and behind them those of the greeters.
     pub inboxes: Vec<InboxSender>,
     /// Which shard is whose home.
     pub topology: moat_core::shard::Topology,
@@ -98,7 +105,10 @@ pub struct EventLoop {
     buffers: Buffers,
     /// Running totals, for `$SYS`.
     traffic: Traffic,
+    turns: turns::Turns,
+    /// Whose turn it is to greet who comes in: without TLS, and with it.
     next_shard: usize,
+    next_greeter: usize,
     /// Whether another shard took or brought something since those who wait for it last tried.
     peers_moved: bool,
     /// Whether an inbox of another shard was full at the last hand-over.
@@ -138,7 +148,9 @@ impl EventLoop {
             timers: BinaryHeap::new(),
             buffers: Buffers::new(),
             traffic: Traffic::default(),
+            turns: turns::Turns::default(),
             next_shard: 0,
+            next_greeter: 0,
             peers_moved: false,
             stuck: false,
             stopping: None,
@@ -162,7 +174,8 @@ impl EventLoop {
     /// One turn.
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
         self.poll(events)?;
-        self.now = self.clock();
+        let began = Instant::now();
+        self.now = self.common.clock.at(began);
         self.note_store();
         self.note_readiness(events);
         self.serve_ready();
@@ -172,6 +185,7 @@ impl EventLoop {
         self.hand_over();
         self.store();
         self.tell();
+        self.turns.note(began.elapsed(), self.now);
         Ok(())
     }
 
@@ -205,6 +219,11 @@ impl EventLoop {
         }
         // The kernel counts whole milliseconds and may round down, hence one more.
         Some(Duration::from_millis(due.millis_since(self.clock()) + 1))
+    }
+
+    /// Whether this loop only greets; see [`crate::greeter`].
+    fn is_greeter(&self) -> bool {
+        self.shard.id().index() >= self.common.topology.len()
     }
 
     fn clock(&self) -> Time {

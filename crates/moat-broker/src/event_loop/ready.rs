@@ -1,9 +1,11 @@
 //! The ready list: who may do something without a further event from the kernel.
 
+use std::time::Instant;
+
 use mio::Events;
 use moat_core::ConnId;
 
-use super::{EventLoop, LISTENERS, WAKER};
+use super::{CONNECTIONS_PER_LOOK, EventLoop, LISTENERS, PART_TIME_MAX, WAKER};
 use crate::connection::Paused;
 
 /// TLS handshake steps per turn; a storm of them slows handshakes, not messages.
@@ -55,13 +57,20 @@ impl EventLoop {
         }
     }
 
-    /// Serves everybody on the ready list once. Who has more to do goes to the end of the next one.
+    /// Serves everybody on the ready list once, unless the turn becomes too long. Who has more to do goes to the end of the next one.
     pub(super) fn serve_ready(&mut self) {
+        let began = Instant::now();
         self.accept_ready();
         let mut ready = std::mem::take(&mut self.ready);
         let mut handshakes = 0;
         let mut flushed_at = self.traffic.bytes_received_total;
-        for id in ready.drain(..) {
+        let mut served = 0;
+        while let Some(&id) = ready.get(served) {
+            let looks = served % CONNECTIONS_PER_LOOK == CONNECTIONS_PER_LOOK - 1;
+            if looks && began.elapsed() >= PART_TIME_MAX {
+                break;
+            }
+            served += 1;
             let Some(connection) = self.connection(id) else {
                 continue;
             };
@@ -69,8 +78,14 @@ impl EventLoop {
             if connection.is_handshaking() {
                 handshakes += 1;
             }
-            if !connection.is_handshaking() || handshakes <= HANDSHAKE_STEPS_PER_TURN_MAX {
+            if !connection.is_handshaking() {
                 self.serve(id);
+            } else if handshakes <= HANDSHAKE_STEPS_PER_TURN_MAX {
+                self.serve(id);
+                if self.is_greeter() {
+                    // A shard on the same core, if one waits, goes on now and not when this thread's slice is over.
+                    std::thread::yield_now();
+                }
             }
             self.list(id);
             if self.traffic.bytes_received_total - flushed_at >= READ_BYTES_PER_FLUSH {
@@ -78,10 +93,10 @@ impl EventLoop {
                 flushed_at = self.traffic.bytes_received_total;
             }
         }
-        if self.ready.is_empty() {
-            // Keeps its capacity.
-            self.ready = ready;
-        }
+        // Who was not served comes before who was. It keeps its capacity.
+        ready.drain(..served);
+        ready.append(&mut self.ready);
+        self.ready = ready;
     }
 
     /// A pause is over: what was left unread or unused has its turn.

@@ -4,11 +4,13 @@ use moat_broker::connection::{PREAUTH_INPUT_BYTES_MAX, READ_BYTES_MAX};
 use moat_config::Limits;
 use moat_core::buffer_pool::POOLED_BYTES_MAX;
 use moat_core::limits::UNSENT_ANSWER_BYTES_MAX;
+use moat_core::message::{SPARE_MESSAGE_BYTES_MAX, SPARE_MESSAGES_MAX};
 use moat_core::session::inflight::WINDOW_SPAN_FACTOR;
 use moat_core::shard::{
     SEARCH_MESSAGES_MAX, SEARCHES_SPARE, SEARCHES_UNDER_WAY_MAX, WAITING_SUBSCRIBES_MAX,
 };
 use moat_events::EVENT_QUEUE_BYTES_MAX;
+use moat_policy::{REMEMBERED_TOPIC_BYTES_MAX, REMEMBERED_TOPICS_MAX};
 
 /// A connection without what it has sent: its own record, the socket's registration, a timer.
 const CONNECTION_BYTES: u64 = 3 << 10;
@@ -85,7 +87,9 @@ pub fn ceiling(limits: &Limits, scope: &Scope) -> Ceiling {
     let strangers = limits.connections;
     Ceiling {
         base: scope.base,
-        fixed: limits.shards * (POOLED_BYTES_MAX as u64 + 4 * READ_BYTES_MAX as u64)
+        fixed: (limits.shards + limits.greeters)
+            * (POOLED_BYTES_MAX as u64 + 4 * READ_BYTES_MAX as u64)
+            + limits.shards * spare_messages()
             + EVENT_QUEUE_BYTES_MAX as u64,
         connections: limits.connections * CONNECTION_BYTES
             + limits.tls_connections * TLS_BYTES
@@ -102,9 +106,15 @@ pub fn ceiling(limits: &Limits, scope: &Scope) -> Ceiling {
     }
 }
 
+/// What a shard keeps of messages for the next ones.
+fn spare_messages() -> u64 {
+    SPARE_MESSAGES_MAX as u64 * (SPARE_MESSAGE_BYTES_MAX as u64 + MESSAGE_BYTES)
+}
+
 /// The limits as bytes and counts of one type.
 struct Numbers {
     shards: u64,
+    greeters: u64,
     connections: u64,
     tls_connections: u64,
     sessions: u64,
@@ -130,6 +140,7 @@ impl Numbers {
         let per_shard = |total: usize| total.div_ceil(shards) as u64 * shards as u64;
         Numbers {
             shards: shards as u64,
+            greeters: if scope.has_tls { shards as u64 } else { 0 },
             connections,
             tls_connections: if scope.has_tls { connections } else { 0 },
             sessions: per_shard(limits.sessions_max.get()),
@@ -188,8 +199,10 @@ impl Numbers {
         // Once as packets, once on the wire.
         let output = 2 * GROWTH * unsent;
         let aliases = self.aliases * (self.topic + MESSAGE_BYTES);
+        let remembered = REMEMBERED_TOPICS_MAX as u64
+            * (GROWTH * REMEMBERED_TOPIC_BYTES_MAX as u64 + MESSAGE_BYTES);
         let waiting = (u64::from(WAITING_SUBSCRIBES_MAX) + 1) * (self.packet + self.filters * 64);
-        input + output + aliases + waiting
+        input + output + aliases + remembered + waiting
     }
 }
 

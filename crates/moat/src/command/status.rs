@@ -75,9 +75,21 @@ fn text(status: &Status) -> String {
             ),
         );
     }
-    row("threads", status.shards.to_string());
+    row(
+        "threads",
+        format!(
+            "{}, longest turn of late {:.1} ms",
+            status.shards,
+            micros_in_millis(status.longest_turn_micros)
+        ),
+    );
     row("runs as", hardening(status));
     lines.join("\n")
+}
+
+fn micros_in_millis(micros: u64) -> f64 {
+    // A count that a f64 does not hold exactly is days.
+    micros as f64 / 1000.0
 }
 
 fn none_kept() -> String {

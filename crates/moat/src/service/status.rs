@@ -41,6 +41,7 @@ impl Service {
             messages_received_total: counters.messages_received_total,
             messages_sent_total: counters.messages_sent_total,
             messages_dropped_total: counters.messages_dropped_total,
+            longest_turn_micros: u64::try_from(report.longest_turn.as_micros()).unwrap_or(u64::MAX),
             policy_version: self.reload.policy_version.load(Ordering::Relaxed),
             store: self
                 .with_broker(Broker::store_report)
