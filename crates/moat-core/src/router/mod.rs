@@ -1,6 +1,7 @@
 //! Who wants a topic: this shard's subscribers, the other shards, and what is retained here.
 
 pub mod interest;
+mod level;
 mod list;
 pub mod retained;
 pub mod shared;

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use ahash::RandomState;
 use hashbrown::HashTable;
 
+use super::level::Level;
 use super::list::List;
 
 /// Something stored under a filter, told apart by its key.
@@ -24,7 +25,8 @@ const ROOT: u32 = 0;
 struct Node<V> {
     here: List<V>,
     below: List<V>,
-    plus: Option<u32>,
+    /// The child for `+`; none is [`ROOT`], which is nobody's child.
+    plus: u32,
     /// Literal children plus the `+` child; a node with none and no entries is removed.
     children: u32,
 }
@@ -34,7 +36,7 @@ impl<V> Node<V> {
         Node {
             here: List::default(),
             below: List::default(),
-            plus: None,
+            plus: ROOT,
             children: 0,
         }
     }
@@ -47,7 +49,7 @@ impl<V> Node<V> {
 /// A literal level below a node.
 struct Edge {
     parent: u32,
-    level: Box<str>,
+    level: Level,
     child: u32,
 }
 
@@ -187,8 +189,8 @@ impl<V: Entry> Trie<V> {
             None => (rest, None),
         };
         let mut visits = 1;
-        if let (Some(plus), false) = (node.plus, hidden) {
-            visits += self.walk(plus, rest, system, found);
+        if node.plus != ROOT && !hidden {
+            visits += self.walk(node.plus, rest, system, found);
         }
         if let Some(child) = self.child(at, level) {
             visits += self.walk(child, rest, system, found);
@@ -249,12 +251,13 @@ impl<V: Entry> Trie<V> {
     }
 
     fn make_plus(&mut self, at: u32) -> u32 {
-        if let Some(plus) = self.nodes[at as usize].plus {
+        let plus = self.nodes[at as usize].plus;
+        if plus != ROOT {
             return plus;
         }
         let plus = self.new_node();
         let node = &mut self.nodes[at as usize];
-        node.plus = Some(plus);
+        node.plus = plus;
         node.children += 1;
         plus
     }
@@ -265,15 +268,16 @@ impl<V: Entry> Trie<V> {
         }
         let child = self.new_node();
         self.nodes[at as usize].children += 1;
-        let hash = edge_hash(&self.hasher, at, level);
+        let hash = edge_hash(&self.hasher, at, level.as_bytes());
         let hasher = self.hasher.clone();
         let edge = Edge {
             parent: at,
-            level: level.into(),
+            level: Level::new(level),
             child,
         };
-        self.edges
-            .insert_unique(hash, edge, |e| edge_hash(&hasher, e.parent, &e.level));
+        self.edges.insert_unique(hash, edge, |e| {
+            edge_hash(&hasher, e.parent, e.level.as_bytes())
+        });
         child
     }
 
@@ -283,9 +287,11 @@ impl<V: Entry> Trie<V> {
     }
 
     fn child(&self, at: u32, level: &str) -> Option<u32> {
-        let hash = edge_hash(&self.hasher, at, level);
+        let hash = edge_hash(&self.hasher, at, level.as_bytes());
         self.edges
-            .find(hash, |e| e.parent == at && *e.level == *level)
+            .find(hash, |e| {
+                e.parent == at && e.level.as_bytes() == level.as_bytes()
+            })
             .map(|e| e.child)
     }
 
@@ -296,7 +302,10 @@ impl<V: Entry> Trie<V> {
         for level in filter.split('/') {
             at = match level {
                 "#" => break,
-                "+" => self.nodes[at as usize].plus?,
+                "+" => match self.nodes[at as usize].plus {
+                    ROOT => return None,
+                    plus => plus,
+                },
                 literal => self.child(at, literal)?,
             };
             path.push(at);
@@ -313,12 +322,12 @@ impl<V: Entry> Trie<V> {
             }
             let (parent, level) = (path[depth - 1], levels[depth - 1]);
             if level == "+" {
-                self.nodes[parent as usize].plus = None;
+                self.nodes[parent as usize].plus = ROOT;
             } else {
-                let hash = edge_hash(&self.hasher, parent, level);
-                let edge = self
-                    .edges
-                    .find_entry(hash, |e| e.parent == parent && *e.level == *level);
+                let hash = edge_hash(&self.hasher, parent, level.as_bytes());
+                let edge = self.edges.find_entry(hash, |e| {
+                    e.parent == parent && e.level.as_bytes() == level.as_bytes()
+                });
                 if let Ok(edge) = edge {
                     edge.remove();
                 }
@@ -329,10 +338,10 @@ impl<V: Entry> Trie<V> {
     }
 }
 
-fn edge_hash(hasher: &RandomState, parent: u32, level: &str) -> u64 {
+fn edge_hash(hasher: &RandomState, parent: u32, level: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
     parent.hash(&mut state);
-    level.hash(&mut state);
+    state.write(level);
     state.finish()
 }
 
