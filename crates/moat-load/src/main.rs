@@ -19,6 +19,7 @@ mod connection;
 mod connects;
 mod floor;
 mod histogram;
+mod homes;
 mod measure;
 mod options;
 mod packet;

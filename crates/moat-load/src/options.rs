@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
+use crate::homes::Homes;
 use crate::packet;
 
 pub(crate) const USAGE: &str = "\
@@ -27,6 +28,7 @@ options
   --qos 0|1|2  --sub-qos Q  --payload 64  --secs 5  --warmup 1  --latency  --user-properties N
   --rate MSGS_PER_S  of all publishers together; 0 is as fast as it goes
   --durable                 subscribers have sessions that outlive their connections
+  --homes same|across       p2p with moat: publisher and subscriber of a pair are at home in the same packet thread, or not
   --share  --retain  --no-clear  --settle SECS  --keepalive SECS
   --batch 16  --batches 4   a publisher has batch x batches messages under way
   --inflight 1000           unacknowledged at most
@@ -64,6 +66,7 @@ pub(crate) struct Options {
     pub(crate) settle_secs: f64,
     pub(crate) concurrency: usize,
     pub(crate) share: bool,
+    pub(crate) homes: Option<Homes>,
     pub(crate) clear: bool,
     pub(crate) tls: bool,
     pub(crate) tls12: bool,
@@ -138,6 +141,7 @@ impl Options {
             settle_secs: 1.0,
             concurrency: 32,
             share: false,
+            homes: None,
             clear: true,
             tls: false,
             tls12: false,
@@ -204,6 +208,13 @@ impl Options {
             "--client-ca" => self.client_ca = Some(value),
             "--cert" => self.cert = Some(value),
             "--key" => self.key = Some(value),
+            "--homes" => {
+                self.homes = Some(
+                    value
+                        .parse()
+                        .map_err(|error| format!("{word} {value}: {error}"))?,
+                )
+            }
             "--sni" => self.sni = value,
             "--user" => self.user = Some(value),
             "--pass" => self.password = Some(value),

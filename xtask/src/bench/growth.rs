@@ -6,8 +6,8 @@ use super::figures::Spread;
 use super::options::Options;
 use super::rows::Door;
 use super::run::{Sizes, figure, load};
-use super::servers::{Kind, Server, Site};
-use super::storm;
+use super::servers::{Kind, Server, Setup, Site};
+use super::{shards, storm};
 
 /// One curve: a load with `{n}` in it, and what is drawn of its report.
 struct Curve {
@@ -114,7 +114,10 @@ const QUICK_STEP_MAX: usize = 10_000;
 
 /// The ids of all curves.
 pub(super) fn ids() -> impl Iterator<Item = &'static str> + Clone {
-    CURVES.iter().map(|curve| curve.id).chain([storm::ID])
+    CURVES
+        .iter()
+        .map(|curve| curve.id)
+        .chain([storm::ID, shards::ID])
 }
 
 /// Measures all curves, or those that `--rows` names.
@@ -149,6 +152,9 @@ pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
     if is_chosen(storm::ID) {
         curves.push(storm::run(site, options)?);
     }
+    if is_chosen(shards::ID) {
+        curves.push(shards::run(site, options)?);
+    }
     Ok(json!({"rounds": options.rounds, "secs": options.secs, "curves": curves}))
 }
 
@@ -165,7 +171,11 @@ fn measure(
         .fill(curve.load)
         .replace("{n}", &step.to_string());
     for round in 0..options.rounds {
-        let server = Server::start(site, &Kind::Moat, policy.as_deref())?;
+        let setup = Setup {
+            policy: policy.as_deref(),
+            ..Setup::default()
+        };
+        let server = Server::start_with(site, &Kind::Moat, &setup)?;
         let (id, number) = (curve.id, round + 1);
         match load(site, &server, Door::Plain, &words) {
             Ok(report) => {

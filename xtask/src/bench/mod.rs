@@ -12,6 +12,7 @@ mod report;
 mod rows;
 mod run;
 mod servers;
+mod shards;
 mod storm;
 
 use std::fs;

@@ -14,6 +14,10 @@ const MORTAL: [&str; 3] = ["setpriv", "--pdeathsig", "KILL"];
 /// Has the process run on one core, whose number follows.
 const PINNED: [&str; 2] = ["taskset", "-c"];
 
+/// The cores of those who are measured and of those who measure.
+pub(super) const SERVERS: &str = "0";
+pub(super) const GENERATOR: &str = "1";
+pub(super) const BOTH: &str = "0,1";
 /// Has the process take only what others leave of its core.
 const NICE: [&str; 3] = ["nice", "-n", "19"];
 
@@ -43,25 +47,24 @@ impl Launcher {
         self.is_pinning
     }
 
-    /// A command on a core of its own: 0 for servers, 1 for the load generator.
-    pub(super) fn command(&self, core: usize, program: &Path) -> Command {
-        self.command_after(&[], core, program)
+    /// A command on a core of its own: [`SERVERS`] or [`GENERATOR`]; or on [`BOTH`].
+    pub(super) fn command(&self, cores: &str, program: &Path) -> Command {
+        self.command_after(&[], cores, program)
     }
 
     /// As [`Self::command`], for what others on the core come before.
-    pub(super) fn nice_command(&self, core: usize, program: &Path) -> Command {
-        self.command_after(&NICE, core, program)
+    pub(super) fn nice_command(&self, cores: &str, program: &Path) -> Command {
+        self.command_after(&NICE, cores, program)
     }
 
-    fn command_after(&self, first: &[&str], core: usize, program: &Path) -> Command {
-        let core = core.to_string();
+    fn command_after<'w>(&self, first: &[&'w str], cores: &'w str, program: &Path) -> Command {
         let mut words: Vec<&str> = first.to_vec();
         if self.is_mortal {
             words.extend(MORTAL);
         }
         if self.is_pinning {
             words.extend(PINNED);
-            words.push(&core);
+            words.push(cores);
         }
         let Some((first, rest)) = words.split_first() else {
             return Command::new(program);
@@ -161,7 +164,7 @@ mod tests {
     /// The shell stands for this program: it starts the command and is killed.
     #[test]
     fn what_was_started_ends_with_whoever_started_it() {
-        let mut command = Launcher::find().command(0, Path::new("sleep"));
+        let mut command = Launcher::find().command(SERVERS, Path::new("sleep"));
         command.arg("600");
         let mut shell = Command::new("sh")
             .args(["-c", "\"$@\" & echo $!; wait", "sh"])

@@ -139,7 +139,7 @@ pub(super) fn rounds(
                 }
                 if row.is_fresh || servers[index].is_none() {
                     servers[index] = None;
-                    servers[index] = Some(Server::start(site, kind, None)?);
+                    servers[index] = Some(Server::start(site, kind)?);
                 }
                 let Some(server) = &servers[index] else {
                     continue;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::options::Peer;
-use super::process::{LOOK, Launcher, Process};
+use super::process::{BOTH, GENERATOR, LOOK, Launcher, Process, SERVERS};
 use super::rows::Door;
 
 /// The identity with a certificate.
@@ -85,7 +85,7 @@ impl Site {
         };
         let data = site.pki.path().join("data");
         prepare(&site.settings, &data, None)?;
-        drop(site.start_moat(&data)?);
+        drop(site.start_moat(&data, &Setup::default())?);
         let mut command = Command::new(&site.moat);
         command
             .arg("--data")
@@ -116,12 +116,12 @@ impl Site {
 
     /// The load generator, to be told what to do.
     pub(super) fn load(&self) -> Command {
-        self.launcher.command(1, &self.load)
+        self.launcher.command(GENERATOR, &self.load)
     }
 
     /// As [`Self::load`], for what leaves the core to another load.
     pub(super) fn nice_load(&self) -> Command {
-        self.launcher.nice_command(1, &self.load)
+        self.launcher.nice_command(GENERATOR, &self.load)
     }
 
     pub(super) fn is_pinned(&self) -> bool {
@@ -151,15 +151,35 @@ impl Site {
         words
     }
 
-    fn start_moat(&self, data: &Path) -> Result<Process, String> {
-        let mut command = self.launcher.command(0, &self.moat);
+    fn start_moat(&self, data: &Path, setup: &Setup<'_>) -> Result<Process, String> {
+        let cores = if setup.is_on_all_cores { BOTH } else { SERVERS };
+        let mut command = self.launcher.command(cores, &self.moat);
         command.arg("start").arg("--data").arg(data);
+        command.args(["--shards", &setup.shards.to_string()]);
         let log = data.join("log");
         let mut process = Process::spawn(&mut command, &log)?;
         process.wait(|| {
             fs::read_to_string(&log).is_ok_and(|said| said.contains(" server.started "))
         })?;
         Ok(process)
+    }
+}
+
+/// How moat is started, where that is not as `bench/bench.toml` says.
+pub(super) struct Setup<'a> {
+    /// Its policy, if it is another one.
+    pub(super) policy: Option<&'a str>,
+    pub(super) shards: usize,
+    pub(super) is_on_all_cores: bool,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            policy: None,
+            shards: 1,
+            is_on_all_cores: false,
+        }
     }
 }
 
@@ -172,11 +192,19 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until it can be connected to. `policy` is moat's own if there is none.
+    /// Starts it and waits until it can be connected to.
     ///
     /// # Errors
     /// It does not start; the message has what it said.
-    pub(super) fn start(site: &Site, kind: &Kind, policy: Option<&str>) -> Result<Self, String> {
+    pub(super) fn start(site: &Site, kind: &Kind) -> Result<Self, String> {
+        Self::start_with(site, kind, &Setup::default())
+    }
+
+    /// As [`Self::start`], moat with another setup.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(super) fn start_with(site: &Site, kind: &Kind, setup: &Setup<'_>) -> Result<Self, String> {
         let folder = folder()?;
         let path = folder.path();
         let mut server = Self {
@@ -186,7 +214,7 @@ impl Server {
             folder: TempDir::new().map_err(|error| error.to_string())?,
         };
         let started = match kind {
-            Kind::Moat => server.moat(site, path, policy),
+            Kind::Moat => server.moat(site, path, setup),
             Kind::Mosquitto => server.mosquitto(site, path),
             Kind::Floor => server.floor(site, path),
             Kind::Peer(peer) => server.peer(site, path, peer),
@@ -220,11 +248,11 @@ impl Server {
         })
     }
 
-    fn moat(&mut self, site: &Site, folder: &Path, policy: Option<&str>) -> Result<(), String> {
+    fn moat(&mut self, site: &Site, folder: &Path, setup: &Setup<'_>) -> Result<(), String> {
         let data = folder.join("data");
-        prepare(&site.settings, &data, policy)?;
+        prepare(&site.settings, &data, setup.policy)?;
         copy_folder(&site.pki(""), &data.join("pki"))?;
-        let process = site.start_moat(&data)?;
+        let process = site.start_moat(&data, setup)?;
         let log = process.said();
         for (door, listener) in [
             (Door::Plain, "plain"),
@@ -261,7 +289,7 @@ impl Server {
         }
         let path = folder.join("mosquitto.conf");
         fs::write(&path, config).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut command = site.launcher.command(0, Path::new(MOSQUITTO));
+        let mut command = site.launcher.command(SERVERS, Path::new(MOSQUITTO));
         self.spawn(command.arg("-c").arg(path), folder)
     }
 
@@ -269,7 +297,7 @@ impl Server {
     fn floor(&mut self, site: &Site, folder: &Path) -> Result<(), String> {
         for (number, door) in [Door::Plain, Door::Tls, Door::Mtls].into_iter().enumerate() {
             let port = free_port()?;
-            let mut command = site.launcher.command(0, &site.load);
+            let mut command = site.launcher.command(SERVERS, &site.load);
             command.args(["floor", "--port", &port.to_string()]);
             if door != Door::Plain {
                 command.arg("--cert").arg(site.pki("server.crt"));
@@ -292,7 +320,7 @@ impl Server {
             .replace("{dir}", &folder.to_string_lossy());
         let mut words = command.split_whitespace();
         let program = words.next().ok_or("its command is empty")?;
-        let mut command = site.launcher.command(0, Path::new(program));
+        let mut command = site.launcher.command(SERVERS, Path::new(program));
         self.doors.push((Door::Plain, port, 0));
         self.spawn(command.args(words).current_dir(folder), folder)
     }

@@ -61,11 +61,11 @@ pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
 fn once(site: &Site, options: &Options, clients: usize) -> Result<[f64; LINES.len()], String> {
     let there = THERE.replace("{secs}", &options.secs.to_string());
     let (quiet, quiet_turn) = {
-        let server = Server::start(site, &Kind::Moat, None)?;
+        let server = Server::start(site, &Kind::Moat)?;
         let report = load(site, &server, Door::Plain, &there)?;
         (p50(&report)?, longest_turn(site, &server)?)
     };
-    let server = Server::start(site, &Kind::Moat, None)?;
+    let server = Server::start(site, &Kind::Moat)?;
     // It has its core only where the pairs leave it, since their latency is what counts.
     let mut command = site.nice_load();
     let (port, pid) = server

@@ -291,7 +291,12 @@ impl Shard {
             if session.follows && !must {
                 return Err(Pause::Peers);
             }
-            let owner = self.topology.owner(topic);
+            // Whoever never published a retained message has nothing under way by way of any owner.
+            let goes_by_owner = retain || !session.via_owner.is_empty();
+            let owner = match goes_by_owner {
+                true => self.topology.owner(topic),
+                false => self.id,
+            };
             if owner != self.id && (retain || self.under_way(at, owner) > 0) {
                 // What went directly has to be durable before what the owner writes.
                 let behind = self.under_way(at, owner) >= VIA_OWNER_MAX || self.unwritten(at) > 0;

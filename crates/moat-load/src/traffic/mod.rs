@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::connection::{Connection, Who};
 use crate::histogram::Histogram;
+use crate::homes::Threads;
 use crate::measure::Snapshot;
 use crate::options::Options;
 use crate::report::Report;
@@ -247,11 +248,19 @@ pub(crate) async fn run(options: &Arc<Options>, scenario: &str) -> Result<Outcom
 async fn start(shared: &Arc<Shared>, plan: &Plan) -> Result<Vec<JoinHandle<()>>, String> {
     let options = &shared.options;
     let config = tls::client(options)?;
+    let threads = options.homes.map(|homes| Threads::find(options, homes));
+    let threads = threads.transpose()?;
     let tag = std::process::id();
     let mut tasks = Vec::new();
     for (number, subscribed) in plan.subscribers.iter().enumerate() {
         let who = subscriber(options, number);
-        let mut connection = Connection::open(options, config.as_ref(), &who).await?;
+        let mut connection = match &threads {
+            None => Connection::open(options, config.as_ref(), &who).await?,
+            Some(threads) => {
+                let home = threads.of_subscriber(number);
+                threads.open(options, config.as_ref(), &who, home).await?
+            }
+        };
         connection
             .subscribe(&subscribed.filter, options.sub_qos())
             .await?;
@@ -266,7 +275,13 @@ async fn start(shared: &Arc<Shared>, plan: &Plan) -> Result<Vec<JoinHandle<()>>,
     let mut connections = Vec::new();
     for number in 0..plan.topics.len() {
         let who = Who::clean(format!("p{tag}-{number}"), number);
-        connections.push(Connection::open(options, config.as_ref(), &who).await?);
+        connections.push(match &threads {
+            None => Connection::open(options, config.as_ref(), &who).await?,
+            Some(threads) => {
+                let home = threads.of_publisher(number);
+                threads.open(options, config.as_ref(), &who, home).await?
+            }
+        });
     }
     for (number, (connection, topic)) in connections.into_iter().zip(&plan.topics).enumerate() {
         let publisher = publisher::Publisher::new(shared, connection, number, topic);
