@@ -192,7 +192,7 @@ impl FrameCache {
         self.frames = Default::default();
     }
 
-    /// Takes back a message that a client has acknowledged.
+    /// Takes back a message that is done with here: acknowledged, or delivered for another shard.
     pub fn give_back(&mut self, message: Arc<Message>) {
         self.spares.give(message);
     }

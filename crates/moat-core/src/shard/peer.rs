@@ -154,6 +154,7 @@ impl Shard {
                 delivery.residents.takers.coordinator = coordinator;
                 delivery.deliver(&mut outgoing, publisher, fx);
                 self.tell_takers(Asked::Shard, &message, now, fx);
+                self.frames.give_back(message);
             }
             PeerMessage::ViaOwner {
                 message,
