@@ -1,7 +1,9 @@
 //! The reconnect storm: how those who are there fare while very many come at once, each with a certificate of its own to check.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::{Value, json};
 
 use super::figures::Spread;
@@ -17,11 +19,12 @@ const THERE: &str = "p2p --pairs 50 --rate 5000 --latency --secs {secs}";
 /// Those who come, and stay.
 const COMING: &str = "idle --n {n} --concurrency 64 --src-ips 8 --settle 0 --secs 0.1";
 /// What is drawn: name and unit.
-const LINES: [(&str, &str); 4] = [
+const LINES: [(&str, &str); 5] = [
     ("p50 in quiet", "µs"),
     ("p50 in the storm", "µs"),
     ("longest turn in quiet", "µs"),
     ("longest turn in the storm", "µs"),
+    ("longest gap of a thread that only looks at the clock", "µs"),
 ];
 
 /// Measures the curve.
@@ -57,7 +60,8 @@ pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
     }))
 }
 
-/// The figures of [`LINES`], of two brokers that have just been started: one for the quiet, one for the storm.
+/// The figures of [`LINES`], of two brokers that have just been started: one for the quiet, one for the storm. A turn is measured by
+/// the clock on the wall, so it is as long at least as what the machine takes away; hence the last one.
 fn once(site: &Site, options: &Options, clients: usize) -> Result<[f64; LINES.len()], String> {
     let there = THERE.replace("{secs}", &options.secs.to_string());
     let (quiet, quiet_turn) = {
@@ -65,6 +69,7 @@ fn once(site: &Site, options: &Options, clients: usize) -> Result<[f64; LINES.le
         let report = load(site, &server, Door::Plain, &there)?;
         (p50(&report)?, longest_turn(site, &server)?)
     };
+    let gap = longest_gap(Duration::from_secs_f64(options.secs));
     let server = Server::start(site, &Kind::Moat)?;
     // It has its core only where the pairs leave it, since their latency is what counts.
     let mut command = site.nice_load();
@@ -92,7 +97,25 @@ fn once(site: &Site, options: &Options, clients: usize) -> Result<[f64; LINES.le
         return Err(format!("not all {clients} came: {came}"));
     }
     let turn = longest_turn(site, &server)?;
-    Ok([quiet, p50(&report?)?, quiet_turn, turn])
+    Ok([quiet, p50(&report?)?, quiet_turn, turn, gap])
+}
+
+/// Microseconds between two looks at the clock, at most, of a thread that does nothing else on the core where brokers run.
+fn longest_gap(time: Duration) -> f64 {
+    let looking = std::thread::spawn(move || {
+        let mut core = CpuSet::new();
+        core.set(0);
+        // Where it does not work, brokers are not pinned either.
+        let _elsewhere = sched_setaffinity(None, &core);
+        let (began, mut last, mut gap) = (Instant::now(), Instant::now(), Duration::ZERO);
+        while began.elapsed() < time {
+            let now = Instant::now();
+            gap = gap.max(now - last);
+            last = now;
+        }
+        gap
+    });
+    looking.join().map_or(0.0, |gap| gap.as_secs_f64() * 1e6)
 }
 
 fn p50(report: &Value) -> Result<f64, String> {

@@ -1,23 +1,21 @@
 //! One write for every connection that has something to say.
 
-use std::time::Instant;
-
 use moat_core::ConnId;
 
-use super::{CONNECTIONS_PER_LOOK, EventLoop, PART_TIME_MAX};
+use super::EventLoop;
+use super::turns::Part;
 use crate::connection::{Flushed, Stage};
 
 impl EventLoop {
     /// Flushes everybody who became dirty in this turn, once, unless that takes too long. Who has more after that is dirty
     /// again and has the next turn.
     pub(super) fn flush_dirty(&mut self) {
-        let began = Instant::now();
+        let mut part = Part::default();
         let mut dirty = std::mem::take(&mut self.unflushed);
         dirty.append(&mut self.fx.dirty);
         let mut flushed = 0;
         while let Some(&id) = dirty.get(flushed) {
-            let looks = flushed % CONNECTIONS_PER_LOOK == CONNECTIONS_PER_LOOK - 1;
-            if looks && began.elapsed() >= PART_TIME_MAX {
+            if part.is_over(flushed) {
                 break;
             }
             flushed += 1;

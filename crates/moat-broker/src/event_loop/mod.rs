@@ -39,11 +39,6 @@ use crate::storage::Storage;
 
 /// Events taken from the kernel per poll.
 const EVENTS_PER_TURN_MAX: usize = 1024;
-/// How long a turn serves those who are ready, and then how long it flushes, before the rest has to wait for the next one: so nobody
-/// waits for all of the others, however many come or go at once.
-const PART_TIME_MAX: Duration = Duration::from_millis(1);
-/// Connections served or flushed between two looks at the clock.
-const CONNECTIONS_PER_LOOK: usize = 8;
 /// Milliseconds until a turn tries again to hand over to a shard whose inbox was full.
 const STUCK_RETRY_MILLIS: u64 = 1;
 

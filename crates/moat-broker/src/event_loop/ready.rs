@@ -1,11 +1,10 @@
 //! The ready list: who may do something without a further event from the kernel.
 
-use std::time::Instant;
-
 use mio::Events;
 use moat_core::ConnId;
 
-use super::{CONNECTIONS_PER_LOOK, EventLoop, LISTENERS, PART_TIME_MAX, WAKER};
+use super::turns::Part;
+use super::{EventLoop, LISTENERS, WAKER};
 use crate::connection::Paused;
 
 /// TLS handshake steps per turn; a storm of them slows handshakes, not messages.
@@ -59,15 +58,14 @@ impl EventLoop {
 
     /// Serves everybody on the ready list once, unless the turn becomes too long. Who has more to do goes to the end of the next one.
     pub(super) fn serve_ready(&mut self) {
-        let began = Instant::now();
+        let mut part = Part::default();
         self.accept_ready();
         let mut ready = std::mem::take(&mut self.ready);
         let mut handshakes = 0;
         let mut flushed_at = self.traffic.bytes_received_total;
         let mut served = 0;
         while let Some(&id) = ready.get(served) {
-            let looks = served % CONNECTIONS_PER_LOOK == CONNECTIONS_PER_LOOK - 1;
-            if looks && began.elapsed() >= PART_TIME_MAX {
+            if part.is_over(served) {
                 break;
             }
             served += 1;

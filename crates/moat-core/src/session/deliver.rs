@@ -6,7 +6,7 @@ use std::sync::Arc;
 use moat_codec::{Ack, PacketId, PacketType, QoS, TopicAlias};
 
 use super::durable::Durable;
-use super::inflight::{Content, Entry, Parcel, Pending, SubscriptionIdList};
+use super::inflight::{Content, Entry, Parcel, Pending, SubscriptionIdList, id_of};
 use super::outbound::Queued;
 use super::{Lent, Link, Outbound, Session, Share};
 use crate::buffer_pool::BufferPool;
@@ -301,41 +301,53 @@ impl Link {
         }
     }
 
+    /// Sends a message under the identifier of `ordinal`, and keeps it in the window until it is acknowledged.
     fn send_acknowledged(
         &mut self,
         message: &mut Outgoing<'_>,
-        mut parcel: Parcel,
+        parcel: Parcel,
         ordinal: u64,
         outbound: &mut Outbound,
         pool: &mut BufferPool,
     ) -> Delivered {
-        let (qos, retain, ids, dup) = (parcel.qos, parcel.retain, parcel.ids.clone(), parcel.dup);
-        if qos == QoS::ExactlyOnce {
+        if !self.write_acknowledged(message, &parcel, ordinal, pool) {
+            return Delivered::Dropped;
+        }
+        self.keep_sent(parcel, ordinal, outbound);
+        Delivered::Sent
+    }
+
+    /// Returns whether it was written.
+    fn write_acknowledged(
+        &mut self,
+        message: &mut Outgoing<'_>,
+        parcel: &Parcel,
+        ordinal: u64,
+        pool: &mut BufferPool,
+    ) -> bool {
+        let to = Receiver {
+            version: self.version,
+            qos: parcel.qos,
+            dup: parcel.dup,
+            retain: parcel.retain,
+            packet_id: id_of(ordinal),
+            subscription_ids: parcel.ids.as_slice(),
+            topic_alias: None,
+        };
+        to.packet_id.is_some() && self.write(message, to, pool)
+    }
+
+    /// What was just sent is under way.
+    fn keep_sent(&mut self, mut parcel: Parcel, ordinal: u64, outbound: &mut Outbound) {
+        if parcel.qos == QoS::ExactlyOnce {
             // Once sent, nobody else may have it [MQTT-4.8.2-5].
             parcel.lent = None;
         }
         let pending = Pending::Acknowledgement(parcel);
-        let Some(id) = outbound.inflight.begin(ordinal, pending) else {
-            return Delivered::Dropped;
-        };
-        // What was just sent is not to be sent again on this connection.
+        outbound.inflight.begin(ordinal, pending);
+        // It is not to be sent again on this connection.
         outbound.resent = outbound.inflight.span();
-        let to = Receiver {
-            version: self.version,
-            qos,
-            dup,
-            retain,
-            packet_id: Some(id),
-            subscription_ids: ids.as_slice(),
-            topic_alias: None,
-        };
-        if self.write(message, to, pool) {
-            self.send_quota -= 1;
-            Delivered::Sent
-        } else {
-            outbound.finish(id);
-            Delivered::Dropped
-        }
+        self.send_quota -= 1;
     }
 
     /// Appends one PUBLISH, with an alias for its topic if the client takes some. Returns whether it was written.
@@ -420,17 +432,20 @@ impl Link {
         if acknowledged && (self.send_quota == 0 || !has_room) {
             return false;
         }
-        let Some(message) = next.content.held().map(Arc::clone) else {
+        if next.content.held().is_none() {
             pumped.wants_load = true;
             return false;
-        };
+        }
         let Some(parcel) = outbound.pop() else {
             return false;
         };
+        let Some(message) = parcel.content.held() else {
+            return false;
+        };
         let entry = parcel.entry;
-        let mut outgoing = Outgoing::of_message(&message, frames, now).for_one();
-        let delivered = if acknowledged {
-            self.send_acknowledged(&mut outgoing, parcel, ordinal, outbound, pool)
+        let mut outgoing = Outgoing::of_message(message, frames, now).for_one();
+        let is_sent = if acknowledged {
+            self.write_acknowledged(&mut outgoing, &parcel, ordinal, pool)
         } else {
             let wish = Wish {
                 qos: parcel.qos,
@@ -439,17 +454,20 @@ impl Link {
                 share: None,
                 lent: None,
             };
-            self.send_unacknowledged(&mut outgoing, wish, pool)
+            self.send_unacknowledged(&mut outgoing, wish, pool) == Delivered::Sent
         };
         if let (Some(durable), true) = (durable.as_deref_mut(), acknowledged) {
             // After a crash, it stands behind all that may have been sent before.
             durable.sent_below = durable.sent_below.max(ordinal + 1);
         }
-        if delivered == Delivered::Sent {
-            pumped.sent(&message);
-        } else {
+        if !is_sent {
             pumped.dropped += 1;
             pumped.done(entry, durable);
+            return true;
+        }
+        pumped.sent(message);
+        if acknowledged {
+            self.keep_sent(parcel, ordinal, outbound);
         }
         true
     }

@@ -176,7 +176,7 @@ pub struct Inflight {
 }
 
 /// The identifier of an ordinal: 1 to 65,535, again and again.
-fn id_of(ordinal: u64) -> Option<PacketId> {
+pub(super) fn id_of(ordinal: u64) -> Option<PacketId> {
     let zero_based = ordinal % u64::from(u16::MAX);
     PacketId::new(u16::try_from(zero_based + 1).ok()?)
 }
