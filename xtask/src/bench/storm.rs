@@ -22,9 +22,9 @@ const COMING: &str = "idle --n {n} --concurrency 64 --src-ips 8 --settle 0 --sec
 const LINES: [(&str, &str); 5] = [
     ("p50 in quiet", "µs"),
     ("p50 in the storm", "µs"),
-    ("longest turn in quiet", "µs"),
-    ("longest turn in the storm", "µs"),
-    ("longest gap of a thread that only looks at the clock", "µs"),
+    ("longest turn in quiet", "ms"),
+    ("longest turn in the storm", "ms"),
+    ("longest gap of a thread that only looks at the clock", "ms"),
 ];
 
 /// Measures the curve.
@@ -37,7 +37,7 @@ pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
         let mut found = vec![Vec::new(); LINES.len()];
         for round in 0..options.rounds {
             let figures = once(site, options, step)?;
-            eprintln!("{ID}: {step} clients, round {}: {figures:.0?}", round + 1);
+            eprintln!("{ID}: {step} clients, round {}: {figures:.1?}", round + 1);
             found
                 .iter_mut()
                 .zip(figures)
@@ -100,7 +100,7 @@ fn once(site: &Site, options: &Options, clients: usize) -> Result<[f64; LINES.le
     Ok([quiet, p50(&report?)?, quiet_turn, turn, gap])
 }
 
-/// Microseconds between two looks at the clock, at most, of a thread that does nothing else on the core where brokers run.
+/// Milliseconds between two looks at the clock, at most, of a thread that does nothing else on the core where brokers run.
 fn longest_gap(time: Duration) -> f64 {
     let looking = std::thread::spawn(move || {
         let mut core = CpuSet::new();
@@ -115,14 +115,17 @@ fn longest_gap(time: Duration) -> f64 {
         }
         gap
     });
-    looking.join().map_or(0.0, |gap| gap.as_secs_f64() * 1e6)
+    looking.join().map_or(0.0, |gap| gap.as_secs_f64() * 1e3)
 }
 
 fn p50(report: &Value) -> Result<f64, String> {
     figure(report, "p50_us").ok_or_else(|| format!("no latency in {report}"))
 }
 
+/// In milliseconds.
 fn longest_turn(site: &Site, server: &Server) -> Result<f64, String> {
     let status = server.status(site)?;
-    figure(&status, "longest_turn_micros").ok_or_else(|| format!("no longest turn in {status}"))
+    figure(&status, "longest_turn_micros")
+        .map(|micros| micros / 1e3)
+        .ok_or_else(|| format!("no longest turn in {status}"))
 }
