@@ -63,7 +63,11 @@ fn charts(curve: &Value) -> Vec<(String, String)> {
                 points: points(line),
             })
             .collect();
-        let ending = if unit == "bytes" { "-memory" } else { "" };
+        let ending = match unit.as_str() {
+            "bytes" => "-memory",
+            "ms" => "-turns",
+            _ => "",
+        };
         let name = format!("{}{ending}.svg", text(curve, "id"));
         chart(&text(curve, "title"), &text(curve, "along"), unit, &lines).map(|chart| (name, chart))
     };
