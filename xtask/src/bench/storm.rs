@@ -24,7 +24,7 @@ const LINES: [(&str, &str); 5] = [
     ("p50 in the storm", "µs"),
     ("longest turn in quiet", "ms"),
     ("longest turn in the storm", "ms"),
-    ("longest gap of a thread that only looks at the clock", "ms"),
+    ("longest gap of a bare loop", "ms"),
 ];
 
 /// Measures the curve.
