@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::control::{Control, ShardReport};
 use crate::event_loop::{Common, EventLoop, WAKER};
 use crate::greeter;
-use crate::inbox::{Envelope, InboxSender, inbox};
+use crate::inbox::{Envelope, Inbox, InboxSender, inbox};
 use crate::listener::Bound;
 use crate::storage::{Opening, Storage, StorageSetup, StoreReport};
 
@@ -81,20 +81,8 @@ impl Broker {
     /// When the kernel gives no poll, thread or registration.
     pub fn start(setup: Setup) -> io::Result<Broker> {
         let topology = Topology::new(setup.shards);
-        let mut doors = Vec::with_capacity(topology.len());
-        let mut inboxes = Vec::with_capacity(topology.len());
         let greeters = greeter::count(&topology, &setup.listeners);
-        for number in 0..topology.len() + greeters {
-            let poll = Poll::new()?;
-            let waker = mio::Waker::new(poll.registry(), WAKER)?;
-            let messages_max = match number < topology.len() {
-                true => setup.inbox_messages_max,
-                false => greeter::INBOX_MESSAGES_MAX.min(setup.inbox_messages_max),
-            };
-            let (sender, receiver) = inbox(waker, messages_max);
-            inboxes.push(sender);
-            doors.push((poll, receiver));
-        }
+        let (inboxes, mut doors) = doors(topology.len() + greeters, setup.inbox_messages_max)?;
         let admission = Admission::new(setup.admission);
         let clock = Clock::start();
         let limits = share_of(&setup.limits, topology.len());
@@ -275,6 +263,20 @@ impl Broker {
             })
             .collect()
     }
+}
+
+/// What an event loop is woken by, and its side of its inbox.
+type Door = (Poll, Inbox);
+
+/// The ways into so many event loops.
+fn doors(count: usize, messages_max: usize) -> io::Result<(Vec<InboxSender>, Vec<Door>)> {
+    let door = |_| {
+        let poll = Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), WAKER)?;
+        let (sender, receiver) = inbox(waker, messages_max);
+        Ok((sender, (poll, receiver)))
+    };
+    (0..count).map(door).collect()
 }
 
 /// What shards have to write since they were restored.

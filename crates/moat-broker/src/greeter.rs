@@ -14,8 +14,6 @@ use moat_policy::Snapshot;
 use crate::event_loop::{Common, EventLoop};
 use crate::listener::Bound;
 
-/// Connections and questions that wait for one greeter; connections beyond are greeted by the shard that accepted them.
-pub(crate) const INBOX_MESSAGES_MAX: usize = 1024;
 /// How far its thread stands back, in the steps of nice(2): beside a shard that is busy it has about a tenth of the core.
 const NICENESS: i32 = 10;
 

@@ -42,6 +42,8 @@ impl Shard {
         now: Time,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
+        // What it publishes to itself must find the room that it has made.
+        self.spend_credit(at, now, fx);
         let publish = incoming.publish();
         let receipt = Receipt {
             qos: publish.qos,

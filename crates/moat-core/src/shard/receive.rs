@@ -149,22 +149,17 @@ impl Shard {
                     header,
                     total,
                 }) => {
-                    let bytes = &rest[..total];
+                    let (bytes, limits) = (&rest[..total], &self.limits.packet);
                     let next = match PacketType::of_first_byte(first_byte) {
                         // What comes most often has a short way of its own.
                         Some(PacketType::Publish) => {
-                            self.spend_credit(at, now, fx);
-                            let limits = &self.limits.packet;
                             Incoming::decode(bytes, first_byte, header, version, limits)
                                 .map_err(Violation::from)
                                 .and_then(|publish| self.on_publish(at, publish, now, fx))
                         }
-                        _ => {
-                            let limits = &self.limits.packet;
-                            Packet::decode_framed(bytes, first_byte, header, version, limits)
-                                .map_err(Violation::from)
-                                .and_then(|packet| self.handle(at, packet, now, fx))
-                        }
+                        _ => Packet::decode_framed(bytes, first_byte, header, version, limits)
+                            .map_err(Violation::from)
+                            .and_then(|packet| self.handle(at, packet, now, fx)),
                     };
                     next.map(|next| (total, next))
                 }
