@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use moat_codec::{QoS, SubscriptionOptions};
 use moat_core::durable::{Batch, Place, Position, QueueId, SessionRecord, Taker, Write};
 use moat_core::message::MessageParts;
-use moat_core::session::inflight::SubscriptionIdList;
+use moat_core::session::parcel::SubscriptionIdList;
 use moat_core::{Message, Time};
 use moat_policy::Identity;
 use moat_store::Store;

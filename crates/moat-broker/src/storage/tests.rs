@@ -17,7 +17,7 @@ use bytes::Bytes;
 use moat_codec::QoS;
 use moat_core::durable::{LoadFor, Loaded, Place, Position, QueueId, Taker, Write};
 use moat_core::message::MessageParts;
-use moat_core::session::inflight::SubscriptionIdList;
+use moat_core::session::parcel::SubscriptionIdList;
 use moat_core::{Message, Time};
 use moat_store::{
     Entry, Expect, Extent, MemoryStore, Page, Part, Record, Revision, ScanPage, Sequence,

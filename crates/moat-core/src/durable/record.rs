@@ -6,7 +6,7 @@ use moat_codec::QoS;
 use moat_policy::Identity;
 
 use crate::Time;
-use crate::session::inflight::SubscriptionIdList;
+use crate::session::parcel::SubscriptionIdList;
 
 /// The number of a durable queue: a session's, or that of a group of a shared subscription. None is ever given twice, so a
 /// record can outlive its takers.

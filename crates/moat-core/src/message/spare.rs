@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Message;
 
 /// Messages kept for reuse.
-pub const SPARE_MESSAGES_MAX: usize = 256;
+pub const SPARE_MESSAGES_MAX: usize = 1024;
 /// A message of more bytes is freed.
 pub const SPARE_MESSAGE_BYTES_MAX: usize = 1 << 10;
 

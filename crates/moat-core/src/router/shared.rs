@@ -20,8 +20,9 @@ use super::trie::{Entry, Trie};
 use crate::durable::{Place, Position, Progress, QueueId};
 use crate::limits::Limits;
 use crate::message::Message;
-use crate::session::inflight::{Content, Entry as Stored};
+use crate::session::entry::Entry as Stored;
 use crate::session::outbound::QUEUED_OVERHEAD_BYTES;
+use crate::session::parcel::Content;
 use crate::shard::SessionRef;
 use crate::time::Time;
 
@@ -200,11 +201,7 @@ impl Group {
             durable.next_arrival += 1;
         }
         let entry = match waits {
-            Waits::Stored(_, place) => Some(Stored {
-                place,
-                position: None,
-                is_committed: false,
-            }),
+            Waits::Stored(_, place) => Some(Stored::awaited(place)),
             Waits::No | Waits::Here => None,
         };
         self.waiting.push_back(Waiting {
@@ -223,7 +220,7 @@ impl Group {
         let mut place = 0;
         while place < self.waiting.len().min(WAITING_SCAN_MAX) {
             let waiting = &self.waiting[place];
-            if waiting.entry.is_some_and(|entry| !entry.is_committed) {
+            if waiting.entry.is_some_and(|entry| !entry.is_committed()) {
                 break;
             }
             if waiting.content.is_expired(now) {
@@ -247,7 +244,7 @@ impl Group {
                         self.durable.as_deref_mut(),
                         taken.as_ref().and_then(|taken| taken.entry),
                     ) {
-                        durable.dealing.push(entry.place);
+                        durable.dealing.push(entry.place());
                     }
                     next.deal = taken.map(|waiting| (member, message, waiting));
                     break;

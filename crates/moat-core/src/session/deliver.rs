@@ -6,8 +6,10 @@ use std::sync::Arc;
 use moat_codec::{Ack, PacketId, PacketType, QoS, TopicAlias};
 
 use super::durable::Durable;
-use super::inflight::{Content, Entry, Parcel, Pending, SubscriptionIdList, id_of};
-use super::outbound::Queued;
+use super::entry::Entry;
+use super::inflight::{Pending, id_of};
+use super::outbound::{FETCHED_MESSAGES, Queued};
+use super::parcel::{Content, Parcel, SubscriptionIdList};
 use super::{Lent, Link, Outbound, Session, Share};
 use crate::buffer_pool::BufferPool;
 use crate::durable::{Place, Position, Taker};
@@ -120,14 +122,8 @@ impl Session {
         let Some(place) = self.durable.as_deref().map(Durable::next_place) else {
             return Delivered::Dropped;
         };
-        let parcel = Parcel {
-            entry: Some(Entry {
-                place,
-                position: None,
-                is_committed: false,
-            }),
-            ..parcel(message, wish, limits)
-        };
+        let mut parcel = parcel(message, wish, limits);
+        parcel.entry = Some(Entry::awaited(place));
         let Queued { is_kept, victims } = self.outbound_mut().queue(parcel, limits);
         let Some(durable) = self.durable.as_deref_mut() else {
             return Delivered::Dropped;
@@ -150,7 +146,6 @@ impl Session {
         id: Option<NonZeroU32>,
         mut keep: impl FnMut(&Arc<Message>, Taker),
     ) {
-        let ids = id.map_or(SubscriptionIdList::None, SubscriptionIdList::One);
         let acknowledged = messages
             .iter()
             .filter(|message| qos.min(message.qos) != QoS::AtMostOnce);
@@ -168,32 +163,22 @@ impl Session {
             if let (Some(durable), true) = (durable.as_ref(), qos != QoS::AtMostOnce) {
                 let place = Place::Ordinal(ordinal);
                 ordinal += 1;
-                entry = Some(Entry {
-                    place,
-                    position: None,
-                    is_committed: false,
-                });
+                entry = Some(Entry::awaited(place));
                 let taker = Taker {
                     queue: durable.queue,
                     place,
                     qos,
                     retain: true,
-                    ids: ids.clone(),
+                    ids: SubscriptionIdList::new(id.as_slice()),
                     group: None,
                 };
                 keep(&message, taker);
             }
-            outbound.retained.push_back(Parcel {
-                content: Content::Held(message),
-                qos,
-                retain: true,
-                ids: ids.clone(),
-                share: None,
-                dup: false,
-                waits_until: Time::NEVER,
-                entry,
-                lent: None,
-            });
+            let content = Content::Held(message);
+            let mut parcel = Parcel::new(content, qos, id.as_slice(), Time::NEVER);
+            parcel.retain = true;
+            parcel.entry = entry;
+            outbound.retained.push_back(parcel);
         }
     }
 
@@ -203,11 +188,7 @@ impl Session {
         let Some(parcel) = outbound.and_then(|outbound| outbound.waiting(place)) else {
             return false;
         };
-        parcel.entry = Some(Entry {
-            place,
-            position: Some(position),
-            is_committed: true,
-        });
+        parcel.entry = Some(Entry::committed(place, position));
         true
     }
 
@@ -229,6 +210,9 @@ impl Session {
         // leaves no bytes whose flush would bring the next turn.
         let durable = &mut self.durable;
         while pumped.sent < messages_max {
+            if pumped.sent.is_multiple_of(FETCHED_MESSAGES as u64) {
+                outbound.fetch_next();
+            }
             if link.out.len() >= limits.out_buffer_bytes_max
                 || !link.pump_one(outbound, durable, frames, pool, now, &mut pumped)
             {
@@ -264,7 +248,7 @@ impl Pumped {
 
     fn done(&mut self, entry: Option<Entry>, durable: &mut Option<Box<Durable>>) {
         if let (Some(entry), Some(durable)) = (entry, durable) {
-            durable.done(entry.position);
+            durable.done(entry.position());
             self.is_unsaved = true;
         }
     }
@@ -331,7 +315,7 @@ impl Link {
             dup: parcel.dup,
             retain: parcel.retain,
             packet_id: id_of(ordinal),
-            subscription_ids: parcel.ids.as_slice(),
+            subscription_ids: parcel.ids(),
             topic_alias: None,
         };
         to.packet_id.is_some() && self.write(message, to, pool)
@@ -341,7 +325,7 @@ impl Link {
     fn keep_sent(&mut self, mut parcel: Parcel, ordinal: u64, outbound: &mut Outbound) {
         if parcel.qos == QoS::ExactlyOnce {
             // Once sent, nobody else may have it [MQTT-4.8.2-5].
-            parcel.lent = None;
+            parcel.set_lent(None);
         }
         let pending = Pending::Acknowledgement(parcel);
         outbound.inflight.begin(ordinal, pending);
@@ -412,7 +396,7 @@ impl Link {
         let Some(next) = outbound.peek() else {
             return false;
         };
-        if next.entry.is_some_and(|entry| !entry.is_committed) {
+        if next.entry.is_some_and(|entry| !entry.is_committed()) {
             return false;
         }
         // A client that has had a message of QoS 2 before a crash holds its identifier until it is told to let go.
@@ -425,7 +409,7 @@ impl Link {
         }
         let acknowledged = next.qos != QoS::AtMostOnce;
         let ordinal = match (next.entry, durable.as_deref()) {
-            (Some(entry), Some(durable)) => durable.ordinal(entry.place),
+            (Some(entry), Some(durable)) => durable.ordinal(entry.place()),
             _ => outbound.inflight.next_ordinal(),
         };
         let has_room = outbound.inflight.has_room(ordinal, self.receive_maximum);
@@ -450,7 +434,7 @@ impl Link {
             let wish = Wish {
                 qos: parcel.qos,
                 retain: parcel.retain,
-                ids: parcel.ids.as_slice(),
+                ids: parcel.ids(),
                 share: None,
                 lent: None,
             };
@@ -510,7 +494,7 @@ impl Link {
                     dup: true,
                     retain: parcel.retain,
                     packet_id: Some(id),
-                    subscription_ids: parcel.ids.as_slice(),
+                    subscription_ids: parcel.ids(),
                     topic_alias: None,
                 };
                 // With its whole topic: what was sent before may have been lost with its alias.
@@ -534,15 +518,11 @@ impl Link {
 }
 
 fn parcel(message: &mut Outgoing<'_>, wish: Wish<'_>, limits: &Limits) -> Parcel {
-    Parcel {
-        content: Content::Held(message.shared()),
-        qos: wish.qos,
-        retain: wish.retain,
-        ids: SubscriptionIdList::new(wish.ids),
-        share: wish.share.cloned(),
-        dup: false,
-        waits_until: limits.waits_until(message.now()),
-        entry: None,
-        lent: wish.lent.cloned(),
-    }
+    let content = Content::Held(message.shared());
+    let waits_until = limits.waits_until(message.now());
+    let mut parcel = Parcel::new(content, wish.qos, wish.ids, waits_until);
+    parcel.retain = wish.retain;
+    parcel.share = wish.share.cloned();
+    parcel.set_lent(wish.lent.cloned());
+    parcel
 }

@@ -149,7 +149,7 @@ impl Durable {
             }
         }
         let waiting = outbound.waiting_all().filter(|p| p.qos != QoS::AtMostOnce);
-        let mut places = waiting.filter_map(|parcel| Some(parcel.entry?.place));
+        let mut places = waiting.filter_map(|parcel| Some(parcel.entry?.place()));
         if self.has_holes || !self.returning.is_empty() {
             live.extend(places.map(|place| self.ordinal(place)));
             live.sort_unstable();

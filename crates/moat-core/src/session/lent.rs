@@ -25,7 +25,7 @@ impl GivenUp {
     }
 }
 
-/// The entry of one message. [`super::inflight::Parcel`] holds it until its client has the message.
+/// The entry of one message. [`super::parcel::Parcel`] holds it until its client has the message.
 #[derive(Debug)]
 pub struct Lent {
     origin: Mutex<Option<Box<Origin>>>,

@@ -3,11 +3,13 @@
 pub mod aliases;
 pub mod durable;
 pub mod enhanced;
+pub mod entry;
 pub mod inflight;
 pub mod lent;
 pub mod link;
 pub mod opening;
 pub mod outbound;
+pub mod parcel;
 pub mod rate;
 pub mod share;
 pub mod subscriptions;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use moat_codec::{PacketId, QoS};
 
-use super::inflight::{Content, Inflight, Parcel, Pending};
+use super::inflight::{Inflight, Pending};
+use super::parcel::{Content, Parcel};
 use crate::durable::{LOAD_BYTES_MAX, LOAD_MESSAGES_MAX, Place, Position};
 use crate::limits::{Limits, QueueFull};
 use crate::message::Message;
@@ -13,6 +14,8 @@ use crate::shard::Search;
 
 /// Bookkeeping bytes counted per queued message besides its own.
 pub const QUEUED_OVERHEAD_BYTES: usize = 64;
+/// Messages whose memory is fetched at once before they are sent.
+pub const FETCHED_MESSAGES: usize = 16;
 
 /// The state behind a session's deliveries. Boxed by the session on first need, so that an idle
 /// one pays a pointer.
@@ -115,7 +118,7 @@ impl Outbound {
             return self.queue.iter().position(at_most_once);
         }
         // One that is not durable yet has a publisher who waits for it.
-        let is_settled = |waiting: &Parcel| waiting.entry.is_none_or(|entry| entry.is_committed);
+        let is_settled = |waiting: &Parcel| waiting.entry.is_none_or(|entry| entry.is_committed());
         match limits.queue_full {
             QueueFull::DropNewest => None,
             QueueFull::DropOldest => self.queue.iter().position(is_settled),
@@ -138,6 +141,16 @@ impl Outbound {
         self.retained.front().or_else(|| self.queue.front())
     }
 
+    /// Looks at the next [`FETCHED_MESSAGES`] messages, so that the processor fetches them side by side: in a long queue none of them
+    /// is in its caches any more, and sending one after the other would wait for each.
+    pub fn fetch_next(&self) {
+        let next = self.queue.iter().take(FETCHED_MESSAGES);
+        let held = next.filter_map(|parcel| parcel.content.held());
+        let weights: usize = held.clone().map(|message| message.weight()).sum();
+        let bytes: usize = held.map(|message| message.fetch()).sum();
+        std::hint::black_box((weights, bytes));
+    }
+
     /// Puts messages that may have been sent before the broker started ahead of what is put before the others: they keep the identifiers
     /// under which the client may have them.
     pub fn keep_sent_ahead(&mut self) {
@@ -151,7 +164,7 @@ impl Outbound {
     #[must_use]
     pub fn first_queued(&self) -> Option<Place> {
         let entry = self.queue.iter().find_map(|parcel| parcel.entry)?;
-        Some(entry.place)
+        Some(entry.place())
     }
 
     /// Takes what [`Self::peek`] showed.
@@ -184,7 +197,7 @@ impl Outbound {
 
     /// The waiting message of an entry.
     pub fn waiting(&mut self, place: Place) -> Option<&mut Parcel> {
-        let is_it = |parcel: &&mut Parcel| parcel.entry.is_some_and(|entry| entry.place == place);
+        let is_it = |parcel: &&mut Parcel| parcel.entry.is_some_and(|entry| entry.place() == place);
         match place {
             Place::Ordinal(_) => self.retained.iter_mut().find(is_it),
             // It came a moment ago, so it is near the end.
@@ -207,7 +220,7 @@ impl Outbound {
             });
         let stored = |parcel: &Parcel| match parcel.content.held() {
             Some(_) => None,
-            None => Some((parcel.entry?.position?, parcel.content.weight())),
+            None => Some((parcel.entry?.position()?, parcel.content.weight())),
         };
         let next = again.chain(self.waiting_all().take(LOAD_MESSAGES_MAX));
         let mut bytes = 0;
@@ -225,7 +238,7 @@ impl Outbound {
     /// Takes messages that have come back from the store, in the order of [`Self::wanted`]. Those that it has lost go; returns them.
     pub fn take_loaded(&mut self, loaded: &[(Position, Option<Arc<Message>>)]) -> Vec<Parcel> {
         let found = |parcel: &Parcel| {
-            let position = parcel.entry.and_then(|entry| entry.position)?;
+            let position = parcel.entry.and_then(|entry| entry.position())?;
             loaded.iter().find(|(at, _)| *at == position)
         };
         let fill = |parcel: &mut Parcel| {
@@ -295,7 +308,7 @@ impl Outbound {
         self.searches
             .retain(|search| search.wish.qos != QoS::AtMostOnce);
         let let_go = |parcel: &mut Parcel| {
-            if parcel.entry.is_some_and(|entry| entry.position.is_some()) {
+            if parcel.entry.is_some_and(|entry| entry.is_committed()) {
                 parcel.content.let_go();
             }
         };
@@ -334,7 +347,7 @@ impl Outbound {
                 Pending::Completion => None,
             });
         let all = sent.chain(self.waiting_all());
-        all.filter_map(|parcel| parcel.entry?.position).collect()
+        all.filter_map(|parcel| parcel.entry?.position()).collect()
     }
 
     /// Whether nothing at all is kept, so that the box can go.

@@ -11,7 +11,7 @@ use moat_codec::SubscriptionOptions;
 
 use crate::shard::ShardId;
 
-/// The token of a group. [`super::inflight::Parcel`] holds one for each message dealt.
+/// The token of a group. [`super::parcel::Parcel`] holds one for each message dealt.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Share {
     /// The whole filter, `$share/GROUP/` included.

@@ -8,7 +8,8 @@ use super::receive::{Next, Violation};
 use crate::durable::Write;
 use crate::effects::Effects;
 use crate::session::SessionIndex;
-use crate::session::inflight::{Parcel, Pending};
+use crate::session::inflight::Pending;
+use crate::session::parcel::Parcel;
 use crate::time::Time;
 
 impl Shard {

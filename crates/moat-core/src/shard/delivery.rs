@@ -18,7 +18,7 @@ use crate::message::{FrameCache, Message, Outgoing};
 use crate::router::shared::{Choice, DEALS_MAX, Group, GroupIndex, Member, Waits};
 use crate::router::{Retained, ShardSet, Shared};
 use crate::session::SessionIndex;
-use crate::session::inflight::SubscriptionIdList;
+use crate::session::parcel::SubscriptionIdList;
 use crate::time::Time;
 
 /// The parts of a shard that a delivery needs, apart from those the message borrows.
@@ -183,7 +183,7 @@ impl Delivery<'_> {
             let deals = waiting.deals;
             let entry = waiting
                 .entry
-                .and_then(|e| Some((queue?, e.place, e.position?)));
+                .and_then(|e| Some((queue?, e.place(), e.position()?)));
             self.residents.takers.origin = entry.map(|(queue, place, position)| {
                 Box::new(Origin {
                     position,

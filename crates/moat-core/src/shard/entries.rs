@@ -13,7 +13,8 @@ use crate::limits::Limits;
 use crate::message::Message;
 use crate::session::SessionIndex;
 use crate::session::durable::UNSAVED_ENTRIES_MAX;
-use crate::session::inflight::{Content, Parcel, Pending};
+use crate::session::inflight::Pending;
+use crate::session::parcel::{Content, Parcel};
 
 impl Residents {
     /// Entries of a session that will not be sent any more.
@@ -26,7 +27,7 @@ impl Residents {
         };
         durable.has_holes = true;
         for entry in parcels.iter().filter_map(|parcel| parcel.entry) {
-            durable.done(entry.position);
+            durable.done(entry.position());
         }
         self.note_unsaved(at);
     }
@@ -43,7 +44,7 @@ impl Residents {
         let session = self.sessions.get_mut(at.get());
         let durable = session.and_then(|session| session.durable.as_deref_mut());
         if let (Some(durable), Some(entry)) = (durable, parcel.entry) {
-            durable.done(entry.position);
+            durable.done(entry.position());
             self.note_unsaved(at);
         }
         match parcel.content {
@@ -138,7 +139,7 @@ impl Residents {
             };
             let is_new = parcel
                 .entry
-                .is_some_and(|entry| messages.iter().any(|(at, _)| Some(*at) == entry.position));
+                .is_some_and(|entry| messages.iter().any(|(at, _)| Some(*at) == entry.position()));
             is_new && !may_have(policy, limits, subject, message.topic())
         }));
         let count = gone.len() as u64;

@@ -19,7 +19,7 @@ use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{Message, Outgoing};
 use crate::router::Trie;
-use crate::session::inflight::{Parcel, SubscriptionIdList};
+use crate::session::parcel::{Parcel, SubscriptionIdList};
 use crate::session::{Delivered, GivenUp, Lent, Outbound, Session, SessionIndex, Subscriber, Wish};
 
 /// What a session did with a message that was dealt to it.
@@ -487,7 +487,7 @@ impl Residents {
         // What is in the store only is judged when it comes from there.
         let must_go = |parcel: &Parcel| {
             let held = parcel.content.held().cloned();
-            let held = held.or_else(|| recall(parcel.entry?.position?));
+            let held = held.or_else(|| recall(parcel.entry?.position()?));
             held.is_some_and(|message| !may_have(policy, limits, subject, message.topic()))
         };
         if let Some(outbound) = session.outbound.as_deref_mut() {

@@ -8,11 +8,13 @@ use ahash::RandomState;
 use super::keeper::Keeper;
 use super::publish::retain_refused;
 use super::{Shard, Topology};
-use crate::durable::{Place, Progress, Restored, RestoredEntry, RestoredSession, Write};
+use crate::durable::{Place, Progress, Restored, RestoredEntry, RestoredSession, Taker, Write};
 use crate::effects::Effects;
 use crate::message::Message;
 use crate::router::shared::is_shared;
-use crate::session::inflight::{Content, Entry, Parcel, Pending};
+use crate::session::entry::Entry;
+use crate::session::inflight::Pending;
+use crate::session::parcel::{Content, Parcel};
 use crate::session::{Durable, Outbound, Subscriber};
 use crate::time::Time;
 
@@ -225,24 +227,17 @@ fn owed(
         }
         let is_sent = was_online || ordinal < progress.sent_below;
         let place = entry.place();
-        let parcel = Parcel {
-            content: Content::Stored {
-                weight: entry.weight,
-                expires_at: entry.expires_at,
-            },
-            qos: entry.taker.qos,
-            retain: entry.taker.retain,
-            ids: entry.taker.ids,
-            share: None,
-            dup: is_sent,
-            waits_until,
-            entry: Some(Entry {
-                place,
-                position: Some(entry.position),
-                is_committed: true,
-            }),
-            lent: None,
+        let content = Content::Stored {
+            weight: entry.weight,
+            expires_at: entry.expires_at,
         };
+        let Taker {
+            qos, retain, ids, ..
+        } = entry.taker;
+        let mut parcel = Parcel::new(content, qos, ids.as_slice(), waits_until);
+        parcel.retain = retain;
+        parcel.dup = is_sent;
+        parcel.entry = Some(Entry::committed(place, entry.position));
         if last_received.is_some_and(|last| ordinal < last) {
             let pending = Pending::Acknowledgement(parcel);
             outbound.inflight.begin(ordinal, pending);

@@ -18,7 +18,7 @@ use crate::effects::Effects;
 use crate::message::{Message, Outgoing};
 use crate::router::shared::{Group, Member, inner};
 use crate::session::SessionIndex;
-use crate::session::inflight::Parcel;
+use crate::session::parcel::Parcel;
 use crate::time::Time;
 
 /// What a home and an owner say to each other about one group.

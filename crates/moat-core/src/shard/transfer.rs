@@ -14,7 +14,8 @@ use crate::effects::Effects;
 use crate::message::Message;
 use crate::router::shared::{DurableGroup, Group, Waiting, inner};
 use crate::session::SessionIndex;
-use crate::session::inflight::{Content, Entry, Parcel};
+use crate::session::entry::Entry;
+use crate::session::parcel::{Content, Parcel};
 use crate::time::Time;
 
 impl Shard {
@@ -67,13 +68,10 @@ impl Shard {
             return;
         };
         let in_tail = |position| tail.is_some_and(|tail| tail.find(position).is_some());
-        let is_here = |parcel: &Parcel| match parcel.entry {
+        let is_here = |parcel: &Parcel| match parcel.entry.map(Entry::position) {
             None => true,
-            Some(Entry {
-                position: Some(position),
-                ..
-            }) => parcel.content.held().is_some() || in_tail(position),
-            Some(_) => false,
+            Some(Some(position)) => parcel.content.held().is_some() || in_tail(position),
+            Some(None) => false,
         };
         let unsent = outbound.take_dealt(|parcel| is_here(parcel) && which(parcel));
         self.return_all(at, unsent, now, fx);
@@ -92,7 +90,7 @@ impl Shard {
             let Some(share) = parcel.share else { continue };
             let held = parcel.content.held().cloned();
             let tail = self.keeper.as_ref().map(|keeper| &keeper.tail);
-            let position = parcel.entry.and_then(|entry| entry.position);
+            let position = parcel.entry.and_then(|entry| entry.position());
             let message = held.or_else(|| tail?.find(position?).cloned());
             let Some(message) = message else { continue };
             let what = ShareMessage::Returned {
@@ -109,12 +107,12 @@ impl Shard {
 
     /// Where a parcel is in the store. A session that has the entry keeps the entry until it is told what became of it.
     fn origin_of(&mut self, at: SessionIndex, parcel: &Parcel) -> Option<Box<Origin>> {
-        if let Some(lent) = &parcel.lent {
+        if let Some(lent) = parcel.lent() {
             return lent.take();
         }
         let session = self.residents.sessions.get_mut(at.get())?;
         let entry = parcel.entry?;
-        let position = entry.position?;
+        let position = entry.position()?;
         let holder = Holder::Session(SessionRef {
             shard: self.id,
             session: at,
@@ -122,10 +120,10 @@ impl Shard {
         });
         let durable = session.durable.as_deref_mut()?;
         durable.has_holes = true;
-        durable.returning.push(entry.place);
+        durable.returning.push(entry.place());
         Some(Box::new(Origin {
             position,
-            from: (durable.queue, entry.place),
+            from: (durable.queue, entry.place()),
             holder,
         }))
     }
@@ -243,11 +241,7 @@ impl Shard {
             group.restore(Waiting {
                 qos: entry.taker.qos,
                 deals: 0,
-                entry: Some(Entry {
-                    place: entry.taker.place,
-                    position: Some(entry.position),
-                    is_committed: true,
-                }),
+                entry: Some(Entry::committed(entry.taker.place, entry.position)),
                 content: Content::Stored {
                     weight: entry.weight,
                     expires_at: entry.expires_at,

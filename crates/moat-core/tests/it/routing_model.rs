@@ -9,9 +9,8 @@ use moat_core::router::retained::{
     RETAINED_BRANCH_BYTES, RETAINED_LEVEL_BYTES, RETAINED_OVERHEAD_BYTES, RetainedLimits,
 };
 use moat_core::router::{Entry, Retained, Trie};
-use moat_core::session::inflight::{
-    Content, Inflight, Parcel, Pending, SubscriptionIdList, WINDOW_SPAN_FACTOR,
-};
+use moat_core::session::inflight::{Inflight, Pending, WINDOW_SPAN_FACTOR};
+use moat_core::session::parcel::{Content, Parcel, SubscriptionIdList};
 use moat_core::session::rate::PublishRate;
 use moat_core::{Message, Time};
 use moat_policy::{Identity, Snapshot, Subject};
@@ -274,17 +273,8 @@ proptest! {
 // --- the window ---
 
 fn parcel() -> Parcel {
-    Parcel {
-        content: Content::Held(kept("t", "x", "anna", None, Time::ZERO)),
-        qos: QoS::AtLeastOnce,
-        retain: false,
-        ids: SubscriptionIdList::None,
-        share: None,
-        dup: false,
-        waits_until: Time::NEVER,
-        lent: None,
-        entry: None,
-    }
+    let content = Content::Held(kept("t", "x", "anna", None, Time::ZERO));
+    Parcel::new(content, QoS::AtLeastOnce, &[], Time::NEVER)
 }
 
 fn begin_next(inflight: &mut Inflight, parcel: &Parcel) -> Option<PacketId> {

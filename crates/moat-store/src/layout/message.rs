@@ -8,7 +8,7 @@ use moat_codec::QoS;
 use moat_core::Time;
 use moat_core::durable::{Place, QueueId, Taker};
 use moat_core::message::{Message, MessageParts};
-use moat_core::session::inflight::SubscriptionIdList;
+use moat_core::session::parcel::SubscriptionIdList;
 
 use super::bytes::{Input, Malformed, Output};
 

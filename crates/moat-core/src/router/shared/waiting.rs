@@ -7,7 +7,8 @@ use moat_codec::QoS;
 use super::{Group, WAITING_SCAN_MAX, weight};
 use crate::durable::{Place, Position, Progress, QueueId};
 use crate::message::Message;
-use crate::session::inflight::{Content, Entry};
+use crate::session::entry::Entry;
+use crate::session::parcel::Content;
 
 /// A message that waits for credit.
 pub struct Waiting {
@@ -51,7 +52,7 @@ impl DurableGroup {
     pub(super) fn gone(&mut self, waiting: &Waiting) {
         self.is_unsaved = true;
         self.released
-            .extend(waiting.entry.and_then(|entry| entry.position));
+            .extend(waiting.entry.and_then(|entry| entry.position()));
     }
 }
 
@@ -75,15 +76,11 @@ impl Group {
 
     /// An entry is durable now. Returns whether it still waits.
     pub fn entry_committed(&mut self, place: Place, position: Position) -> bool {
-        let is_it = |waiting: &&mut Waiting| waiting.entry.is_some_and(|e| e.place == place);
+        let is_it = |waiting: &&mut Waiting| waiting.entry.is_some_and(|e| e.place() == place);
         let Some(waiting) = self.waiting.iter_mut().rev().find(is_it) else {
             return false;
         };
-        waiting.entry = Some(Entry {
-            place,
-            position: Some(position),
-            is_committed: true,
-        });
+        waiting.entry = Some(Entry::committed(place, position));
         true
     }
 
@@ -103,7 +100,7 @@ impl Group {
             return Progress::default();
         };
         let entries = self.waiting.iter().filter_map(|waiting| waiting.entry);
-        let places = entries.map(|entry| entry.place);
+        let places = entries.map(|entry| entry.place());
         let arrival = |place: Place| match place {
             Place::Arrival(arrival) | Place::Ordinal(arrival) => arrival,
         };
@@ -124,7 +121,7 @@ impl Group {
     pub fn wanted(&self) -> Vec<Position> {
         let stored = |waiting: &Waiting| match waiting.content {
             Content::Held(_) => None,
-            Content::Stored { .. } => waiting.entry?.position,
+            Content::Stored { .. } => waiting.entry?.position(),
         };
         let front = self.waiting.iter().take(WAITING_SCAN_MAX);
         front.filter_map(stored).collect()
@@ -136,7 +133,7 @@ impl Group {
         let mut lost = 0;
         for (position, message) in loaded {
             let is_it = |waiting: &Waiting| {
-                waiting.entry.and_then(|entry| entry.position) == Some(*position)
+                waiting.entry.and_then(|entry| entry.position()) == Some(*position)
             };
             let Some(place) = self.waiting.iter().position(is_it) else {
                 continue;
@@ -155,6 +152,6 @@ impl Group {
     /// The records of all that waits.
     pub fn positions(&self) -> impl Iterator<Item = Position> {
         let entries = self.waiting.iter().filter_map(|waiting| waiting.entry);
-        entries.filter_map(|entry| entry.position)
+        entries.filter_map(|entry| entry.position())
     }
 }

@@ -8,7 +8,7 @@ use moat_core::Time;
 use moat_core::durable::{Batch, Place, Position, Progress, QueueId, SessionRecord, Taker, Write};
 use moat_core::message::MessageParts;
 use moat_core::session::Will;
-use moat_core::session::inflight::SubscriptionIdList;
+use moat_core::session::parcel::SubscriptionIdList;
 use moat_core::session::will::WillParts;
 use moat_policy::Identity;
 

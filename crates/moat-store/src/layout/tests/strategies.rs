@@ -8,7 +8,7 @@ use moat_codec::{PacketId, QoS, RetainHandling, SubscriptionOptions};
 use moat_core::durable::{Place, Progress, QueueId, SessionRecord, Taker};
 use moat_core::message::MessageParts;
 use moat_core::session::Will;
-use moat_core::session::inflight::SubscriptionIdList;
+use moat_core::session::parcel::SubscriptionIdList;
 use moat_core::session::will::WillParts;
 use moat_core::{Message, Time};
 use moat_policy::{CertificateFacts, Identity, Source};
