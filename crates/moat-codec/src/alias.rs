@@ -1,68 +1,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
-use crate::{DecodeError, Incoming, Publish, TopicName, Will};
-
-/// A PUBLISH whose topic is known and valid: its alias, if any, has been resolved.
-///
-/// Everything that decides about a message takes this type, so no rule ever sees an alias or an empty topic.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Resolved<'a> {
-    topic: TopicName<'a>,
-    publish: Publish<'a>,
-}
-
-impl<'a> Resolved<'a> {
-    /// A will as the message it becomes: it has no alias.
-    #[must_use]
-    pub fn of_will(will: &Will<'a>) -> Self {
-        let publish = Publish {
-            qos: will.qos,
-            retain: will.retain,
-            message_expiry_secs: will.message_expiry_secs,
-            properties: will.properties.clone(),
-            ..Publish::new(will.topic.as_str(), will.payload)
-        };
-        Self {
-            topic: will.topic,
-            publish,
-        }
-    }
-
-    /// A message made by the broker or stored earlier, whose topic is valid already.
-    #[inline]
-    #[must_use]
-    pub fn without_alias(topic: TopicName<'a>, publish: Publish<'a>) -> Self {
-        Self {
-            topic,
-            publish: Publish {
-                topic: topic.as_str(),
-                topic_alias: None,
-                ..publish
-            },
-        }
-    }
-
-    /// The topic.
-    #[inline]
-    #[must_use]
-    pub const fn topic(&self) -> TopicName<'a> {
-        self.topic
-    }
-
-    /// The message; its topic is [`topic`](Self::topic) and its alias is gone.
-    #[inline]
-    #[must_use]
-    pub const fn publish(&self) -> &Publish<'a> {
-        &self.publish
-    }
-
-    /// The message, to keep.
-    #[must_use]
-    pub fn into_publish(self) -> Publish<'a> {
-        self.publish
-    }
-}
+use crate::{DecodeError, Incoming, Resolved, TopicName};
 
 /// How a PUBLISH on its way out uses a topic alias; 0 cannot be said [MQTT-3.3.2-8].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,13 +45,16 @@ impl InboundAliases {
     /// [`DecodeError::TopicAliasTooLarge`] above the maximum [MQTT-3.3.2-9], [`DecodeError::TopicAliasUnknown`]
     /// for an alias that was never set, [`DecodeError::TopicMissing`] without topic and alias.
     #[inline]
-    pub fn resolve<'a>(&'a mut self, incoming: Incoming<'a>) -> Result<Resolved<'a>, DecodeError> {
-        let (topic, publish) = (incoming.topic(), incoming.into_publish());
+    pub fn resolve<'a>(
+        &'a mut self,
+        incoming: &'a Incoming<'_>,
+    ) -> Result<Resolved<'a>, DecodeError> {
+        let (topic, publish) = (incoming.topic(), incoming.publish());
         let topic = match publish.topic_alias {
             None => topic.ok_or(DecodeError::TopicMissing)?,
             Some(alias) => self.resolve_alias(alias, topic)?,
         };
-        Ok(Resolved::without_alias(topic, publish))
+        Ok(Resolved::of_publish(topic, publish))
     }
 
     fn resolve_alias<'a>(
@@ -142,7 +84,7 @@ impl InboundAliases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Limits;
+    use crate::{Limits, Publish};
 
     fn publish(topic: &'static str, alias: u16) -> Publish<'static> {
         Publish {
@@ -156,9 +98,8 @@ mod tests {
         topic: &'static str,
         alias: u16,
     ) -> Result<String, DecodeError> {
-        let resolved = aliases.resolve(Incoming::of(publish(topic, alias), &Limits::default())?)?;
-        assert_eq!(resolved.publish().topic, resolved.topic().as_str());
-        assert_eq!(resolved.publish().topic_alias, None);
+        let incoming = Incoming::of(publish(topic, alias), &Limits::default())?;
+        let resolved = aliases.resolve(&incoming)?;
         Ok(resolved.topic().as_str().to_owned())
     }
 
@@ -227,34 +168,5 @@ mod tests {
         assert_eq!(topic_of(&mut aliases, "a", u16::MAX), Ok("a".into()));
         assert_eq!(aliases.table.map(|table| table.len()), Some(1));
         assert!(size_of::<InboundAliases>() <= 16);
-    }
-
-    #[test]
-    fn will_keeps_what_it_is_published_with() {
-        let will = Will {
-            topic: TopicName::new("w", &Limits::default()).unwrap(),
-            payload: b"gone",
-            qos: crate::QoS::AtLeastOnce,
-            retain: true,
-            delay_secs: 5,
-            message_expiry_secs: Some(7),
-            properties: crate::ForwardedProperties::build(&[crate::Property::ContentType("t")])
-                .unwrap(),
-        };
-        let resolved = Resolved::of_will(&will);
-        let publish = resolved.publish();
-        assert_eq!(
-            (resolved.topic().as_str(), publish.topic, publish.payload),
-            ("w", "w", &b"gone"[..])
-        );
-        assert_eq!(
-            (publish.qos, publish.retain, publish.dup),
-            (crate::QoS::AtLeastOnce, true, false)
-        );
-        assert_eq!(
-            (publish.message_expiry_secs, publish.packet_id),
-            (Some(7), None)
-        );
-        assert_eq!(publish.properties.content_type(), Some("t"));
     }
 }

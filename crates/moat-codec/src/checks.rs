@@ -152,7 +152,9 @@ fn stream(input: &[u8], version: Version, limits: &Limits) {
             let incoming = Incoming::decode(packet, first_byte, header, version, limits);
             let publish = incoming.clone().map(Incoming::into_publish);
             assert_eq!(publish.map(Packet::Publish), decoded);
-            if let Ok(resolved) = incoming.and_then(|incoming| aliases.resolve(incoming)) {
+            if let Ok(incoming) = incoming
+                && let Ok(resolved) = aliases.resolve(&incoming)
+            {
                 assert!(!resolved.topic().as_str().is_empty());
             }
         }

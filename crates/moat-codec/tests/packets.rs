@@ -47,8 +47,9 @@ fn every_row_decodes_to_its_meaning_or_its_error() {
             }
             (Expect::AliasError { variant, reason }, Ok(Packet::Publish(publish))) => {
                 let mut aliases = InboundAliases::new(TOPIC_ALIAS_MAXIMUM);
-                let incoming = Incoming::of(publish, &Limits::default());
-                match incoming.and_then(|incoming| aliases.resolve(incoming)) {
+                let incoming =
+                    Incoming::of(publish, &Limits::default()).map_err(|e| e.to_string())?;
+                match aliases.resolve(&incoming) {
                     Err(error) => {
                         must_be("error", (error.name(), error.reason()), (*variant, *reason))
                     }

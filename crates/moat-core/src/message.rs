@@ -5,7 +5,7 @@ mod spare;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use moat_codec::{Parts, Patch, Publish, PublishFrame, QoS, Resolved, TopicAlias, Version};
+use moat_codec::{Parts, Patch, PublishFrame, QoS, Resolved, TopicAlias, Version};
 use moat_policy::Authorized;
 
 use crate::Time;
@@ -33,20 +33,18 @@ impl Message {
     /// Copies what the policy has let through.
     #[must_use]
     pub fn new(publish: &Authorized<Resolved<'_>>, publisher: &Arc<str>, now: Time) -> Message {
-        let resolved = publish.get();
-        let packet = resolved.publish();
-        let topic = resolved.topic().as_str();
-        let properties = packet.properties.raw();
-        let mut bytes = Vec::with_capacity(topic.len() + properties.len() + packet.payload.len());
+        let packet = publish.get();
+        let (topic, properties) = (packet.topic().as_str(), packet.properties());
+        let mut bytes = Vec::with_capacity(topic.len() + properties.len() + packet.payload().len());
         bytes.extend_from_slice(topic.as_bytes());
         bytes.extend_from_slice(properties);
-        bytes.extend_from_slice(packet.payload);
+        bytes.extend_from_slice(packet.payload());
         Message {
             bytes: bytes.into_boxed_slice(),
             topic_len: len_u32(topic.len()),
             properties_len: len_u32(properties.len()),
-            qos: packet.qos,
-            retain: packet.retain,
+            qos: packet.qos(),
+            retain: packet.retain(),
             expires_at: expiry(packet, now),
             publisher: Arc::clone(publisher),
         }
@@ -54,10 +52,9 @@ impl Message {
 
     /// As [`Self::new`], in the place of another one. Its bytes stay where they were if there are as many.
     fn become_new(&mut self, publish: &Authorized<Resolved<'_>>, publisher: &Arc<str>, now: Time) {
-        let resolved = publish.get();
-        let packet = resolved.publish();
-        let (topic, properties) = (resolved.topic().as_str(), packet.properties.raw());
-        let len = topic.len() + properties.len() + packet.payload.len();
+        let packet = publish.get();
+        let (topic, properties) = (packet.topic().as_str(), packet.properties());
+        let len = topic.len() + properties.len() + packet.payload().len();
         if self.bytes.len() != len {
             *self = Self::new(publish, publisher, now);
             return;
@@ -66,10 +63,10 @@ impl Message {
         let (properties_bytes, payload) = rest.split_at_mut(properties.len());
         topic_bytes.copy_from_slice(topic.as_bytes());
         properties_bytes.copy_from_slice(properties);
-        payload.copy_from_slice(packet.payload);
+        payload.copy_from_slice(packet.payload());
         self.topic_len = len_u32(topic.len());
         self.properties_len = len_u32(properties.len());
-        (self.qos, self.retain) = (packet.qos, packet.retain);
+        (self.qos, self.retain) = (packet.qos(), packet.retain());
         self.expires_at = expiry(packet, now);
         if !Arc::ptr_eq(&self.publisher, publisher) {
             self.publisher = Arc::clone(publisher);
@@ -166,8 +163,8 @@ impl std::fmt::Debug for Message {
 }
 
 /// When a message stops being worth delivering [MQTT-3.3.2-5].
-fn expiry(packet: &Publish<'_>, now: Time) -> Option<Time> {
-    let secs = packet.message_expiry_secs?;
+fn expiry(packet: &Resolved<'_>, now: Time) -> Option<Time> {
+    let secs = packet.message_expiry_secs()?;
     Some(now.plus_secs(u64::from(secs)))
 }
 
@@ -210,7 +207,7 @@ impl FrameCache {
         now: Time,
     ) -> Arc<Message> {
         // What is retained stays for long, so it has memory of its own size.
-        let spare = match publish.get().publish().retain {
+        let spare = match publish.get().retain() {
             true => None,
             false => self.spares.take(),
         };
@@ -250,10 +247,10 @@ impl<'a> Outgoing<'a> {
         now: Time,
     ) -> Self {
         frames.clear();
-        let packet = publish.get().publish();
+        let packet = publish.get();
         Outgoing {
-            qos: packet.qos,
-            retain: packet.retain,
+            qos: packet.qos(),
+            retain: packet.retain(),
             expires_at: expiry(packet, now),
             source: Source::Packet { publish, publisher },
             shared: None,
@@ -309,7 +306,7 @@ impl<'a> Outgoing<'a> {
     #[must_use]
     pub fn payload_len(&self) -> usize {
         match self.source {
-            Source::Packet { publish, .. } => publish.get().publish().payload.len(),
+            Source::Packet { publish, .. } => publish.get().payload().len(),
             Source::Shared(message) => message.payload().len(),
         }
     }
@@ -319,8 +316,8 @@ impl<'a> Outgoing<'a> {
     pub fn weight(&self) -> usize {
         match self.source {
             Source::Packet { publish, .. } => {
-                let packet = publish.get().publish();
-                self.topic().len() + packet.properties.raw().len() + packet.payload.len()
+                let packet = publish.get();
+                self.topic().len() + packet.properties().len() + packet.payload().len()
             }
             Source::Shared(message) => message.weight(),
         }
@@ -416,11 +413,11 @@ impl<'a> Outgoing<'a> {
     fn parts(&self) -> Parts<'_> {
         match self.source {
             Source::Packet { publish, .. } => {
-                let packet = publish.get().publish();
+                let packet = publish.get();
                 Parts {
-                    topic: publish.get().topic().as_str().as_bytes(),
-                    properties: packet.properties.raw(),
-                    payload: packet.payload,
+                    topic: packet.topic().as_str().as_bytes(),
+                    properties: packet.properties(),
+                    payload: packet.payload(),
                 }
             }
             Source::Shared(message) => Parts {

@@ -40,7 +40,7 @@ fn decide_again(snapshot: Snapshot, is_remembered: bool) -> Pass {
     Box::new(move || {
         let publish = Publish::new("plant/press-1/temperature", b"x");
         let incoming = Incoming::of(black_box(publish), &limits).unwrap();
-        let resolved = aliases.resolve(incoming).unwrap();
+        let resolved = aliases.resolve(&incoming).unwrap();
         let who = Subject {
             identity: &identity,
             client_id: "press-1",

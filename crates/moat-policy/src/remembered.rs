@@ -118,7 +118,7 @@ impl Snapshot {
         publish: Resolved<'a>,
         memory: &mut Remembered,
     ) -> Result<Authorized<Resolved<'a>>, Denied> {
-        let retain = publish.publish().retain;
+        let retain = publish.retain();
         if memory.snapshot == self.id()
             && let Some(at) = memory.find(publish.topic().as_str())
             && memory.allowed[at].with_retain >= retain
@@ -135,7 +135,7 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use moat_codec::{InboundAliases, Incoming, Limits, Publish};
+    use moat_codec::{Limits, QoS, TopicName};
 
     use super::*;
     use crate::{Identity, PolicyFormat, PolicySourceText};
@@ -161,17 +161,9 @@ mod tests {
             identity: &identity,
             client_id: "c",
         };
-        let mut publish = Publish::new(topic, b"x");
-        publish.retain = retain;
-        let mut aliases = InboundAliases::new(0);
-        let resolved = aliases
-            .resolve(Incoming::of(publish.clone(), &Limits::generous()).unwrap())
-            .unwrap();
+        let name = TopicName::new(topic, &Limits::generous()).unwrap();
+        let resolved = Resolved::new(name, b"x", QoS::AtMostOnce, retain);
         let again = snapshot.authorize_publish_again(who, resolved, memory);
-        let mut aliases = InboundAliases::new(0);
-        let resolved = aliases
-            .resolve(Incoming::of(publish, &Limits::generous()).unwrap())
-            .unwrap();
         assert_eq!(again, snapshot.authorize_publish(who, resolved));
         again.is_ok()
     }

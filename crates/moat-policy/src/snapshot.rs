@@ -178,7 +178,7 @@ impl Snapshot {
             return Err(Denied { rule, action });
         }
         let rule = self.decide_topic(who, action, topic.as_str())?;
-        if message.publish().retain {
+        if message.retain() {
             self.decide_topic(who, Action::Retain, topic.as_str())?;
         }
         Ok(Authorized::new(message, rule, self.version))

@@ -32,7 +32,7 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use moat_codec::{Limits, Publish, TopicName};
+    use moat_codec::{Limits, QoS, TopicName};
 
     use super::*;
     use crate::decision::Action;
@@ -42,7 +42,7 @@ mod tests {
 
     fn publish(topic: &str) -> Resolved<'_> {
         let name = TopicName::new(topic, &Limits::default()).unwrap();
-        Resolved::without_alias(name, Publish::new(topic, b"x"))
+        Resolved::new(name, b"x", QoS::AtMostOnce, true)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use moat_codec::{Limits, Publish, QoS, Resolved, TopicName};
+use moat_codec::{Limits, QoS, Resolved, TopicName};
 use moat_policy::{Identity, PolicyFormat, PolicySourceText, Snapshot, Subject};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -124,20 +124,8 @@ fn sent(snapshot: &Snapshot, user: Option<&str>, client_id: &str) -> Topics {
         client_id,
     };
     let may = |topic: &str| {
-        let publish = Publish {
-            dup: false,
-            qos: QoS::AtMostOnce,
-            retain: true,
-            topic,
-            packet_id: None,
-            topic_alias: None,
-            message_expiry_secs: None,
-            subscription_ids: Default::default(),
-            properties: Default::default(),
-            payload: b"x",
-        };
         let name = TopicName::new(topic, &Limits::default()).unwrap();
-        let resolved = Resolved::without_alias(name, publish);
+        let resolved = Resolved::new(name, b"x", QoS::AtMostOnce, true);
         snapshot.authorize_publish(who, resolved).is_ok()
     };
     TOPICS.into_iter().filter(|topic| may(topic)).collect()

@@ -49,7 +49,7 @@ impl Shard {
             qos: publish.qos,
             packet_id: publish.packet_id,
         };
-        if publish.subscription_ids.clone().next().is_some() {
+        if !publish.subscription_ids.is_empty() {
             // [MQTT-3.3.4-6]
             return Err(Violation::new(
                 ReasonCode::ProtocolError,
@@ -73,9 +73,13 @@ impl Shard {
         let Some(link) = self.link(at) else {
             return Ok(Next::Closed);
         };
-        // The table leaves the session while the message borrows from it.
-        let mut aliases = std::mem::replace(&mut link.aliases, InboundAliases::new(0));
-        let resolved = aliases.resolve(incoming).map_err(Violation::from);
+        // The table leaves the session while the message borrows from it, if it does.
+        let has_alias = publish.topic_alias.is_some();
+        let mut aliases = InboundAliases::new(0);
+        if has_alias {
+            std::mem::swap(&mut aliases, &mut link.aliases);
+        }
+        let resolved = aliases.resolve(&incoming).map_err(Violation::from);
         let next = resolved.map(|resolved| {
             if repeated {
                 // Its alias counts all the same: aliases are the connection's, the message is not.
@@ -84,7 +88,7 @@ impl Shard {
             }
             self.judge_publish(at, resolved, receipt, now, fx)
         });
-        if let Some(link) = self.link(at) {
+        if has_alias && let Some(link) = self.link(at) {
             link.aliases = aliases;
         }
         next
@@ -166,7 +170,7 @@ impl Shard {
                     let counters = &mut self.residents.counters;
                     counters.messages_received_total += 1;
                     counters.payload_bytes_received_total +=
-                        authorized.get().publish().payload.len() as u64;
+                        authorized.get().payload().len() as u64;
                     Next::Continue
                 }
                 Err(pause) => {
@@ -277,8 +281,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<Routed, Pause> {
         let topic = publish.get().topic().as_str();
-        let packet = publish.get().publish();
-        let (retain, qos) = (packet.retain, packet.qos);
+        let (retain, qos) = (publish.get().retain(), publish.get().qos());
         let Some(session) = self.residents.sessions.get(at.get()) else {
             return Ok(Routed::Now(ReasonCode::Success));
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moat_codec::{Limits, Publish, Resolved, TopicName};
+use moat_codec::{Limits, QoS, Resolved, TopicName};
 use moat_policy::Identity;
 
 use super::{PeerMessage, Shard};
@@ -21,9 +21,7 @@ impl Shard {
         let Ok(name) = TopicName::new(topic, &Limits::default()) else {
             return;
         };
-        let mut packet = Publish::new(topic, payload);
-        packet.retain = true;
-        let resolved = Resolved::without_alias(name, packet);
+        let resolved = Resolved::new(name, payload, QoS::AtMostOnce, true);
         let Some(publish) = self.policy.authorize_system(resolved) else {
             return;
         };

@@ -169,7 +169,7 @@ fn kept(
         client_id: "c",
     };
     let allowed = Snapshot::allow_all()
-        .authorize_publish(subject, Resolved::without_alias(topic, publish))
+        .authorize_publish(subject, Resolved::of_publish(topic, &publish))
         .unwrap();
     Arc::new(Message::new(&allowed, &Arc::from(publisher), now))
 }

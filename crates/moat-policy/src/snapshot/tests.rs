@@ -76,7 +76,7 @@ fn publish(topic: &str, retain: bool) -> Publish<'_> {
 
 fn resolved(topic: &str, retain: bool) -> Resolved<'_> {
     let name = TopicName::new(topic, &Limits::default()).unwrap();
-    Resolved::without_alias(name, publish(topic, retain))
+    Resolved::new(name, b"x", QoS::AtMostOnce, retain)
 }
 
 fn filter(text: &str) -> TopicFilter<'_> {
@@ -348,9 +348,8 @@ fn a_publish_from_the_wire_is_decided_by_its_resolved_topic() {
         panic!("not a publish");
     };
     let mut aliases = moat_codec::InboundAliases::new(0);
-    let resolved = aliases
-        .resolve(Incoming::of(publish, &limits).unwrap())
-        .unwrap();
+    let incoming = Incoming::of(publish, &limits).unwrap();
+    let resolved = aliases.resolve(&incoming).unwrap();
     let dev = Identity::from_password("dev");
     assert!(
         Snapshot::built_in()
