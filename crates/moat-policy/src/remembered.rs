@@ -20,8 +20,8 @@ pub struct Remembered {
     /// The [`tag`] of each topic: what is looked through instead of the topics.
     tags: Vec<u64>,
     allowed: Vec<Allowed>,
-    /// The one that was asked for last.
-    latest: usize,
+    /// The one that was asked for last, if it is remembered.
+    latest: Option<usize>,
     /// The one that a further topic takes the place of.
     oldest: usize,
 }
@@ -33,15 +33,31 @@ struct Allowed {
     rule: RuleId,
     /// Whether the message could have been retained.
     with_retain: bool,
+    note: u64,
 }
 
 impl Remembered {
+    /// What was [noted](Self::set_note) of the topic that was asked for last; 0 for nothing, or if it was decided anew since.
+    #[inline]
+    #[must_use]
+    pub fn note(&self) -> u64 {
+        self.latest.map_or(0, |at| self.allowed[at].note)
+    }
+
+    /// Notes something of the topic that was asked for last, if it is remembered.
+    #[inline]
+    pub fn set_note(&mut self, note: u64) {
+        if let Some(at) = self.latest {
+            self.allowed[at].note = note;
+        }
+    }
+
     /// Where `topic` is. Devices publish to the same topics in the same order, so the first guess is the one after the latest.
     #[inline]
     fn find(&mut self, topic: &str) -> Option<usize> {
         let tag = tag(topic);
-        let next = match self.latest + 1 {
-            next if next < self.tags.len() => next,
+        let next = match self.latest.take() {
+            Some(latest) if latest + 1 < self.tags.len() => latest + 1,
             _ => 0,
         };
         let guess = self.tags.get(next) == Some(&tag);
@@ -49,7 +65,7 @@ impl Remembered {
             true => next,
             false => self.look_through(tag, topic)?,
         };
-        self.latest = at;
+        self.latest = Some(at);
         Some(at)
     }
 
@@ -75,6 +91,7 @@ impl Remembered {
                     topic: String::new(),
                     rule,
                     with_retain,
+                    note: 0,
                 });
                 self.allowed.len() - 1
             }
@@ -84,10 +101,11 @@ impl Remembered {
                 at
             }
         };
-        self.latest = at;
+        self.latest = Some(at);
         self.tags[at] = tag(topic);
         let allowed = &mut self.allowed[at];
         (allowed.rule, allowed.with_retain) = (rule, with_retain);
+        allowed.note = 0;
         allowed.topic.clear();
         allowed.topic.push_str(topic);
     }
@@ -126,6 +144,8 @@ impl Snapshot {
             let rule = memory.allowed[at].rule;
             return Ok(Authorized::new(publish, rule, self.version()));
         }
+        // Until it is remembered, notes are of no topic.
+        memory.latest = None;
         let authorized = self.authorize_publish(who, publish)?;
         let topic = authorized.get().topic().as_str();
         memory.keep(self.id(), topic, authorized.rule(), retain);
@@ -210,6 +230,29 @@ mod tests {
             let is_kept = memory.find(&topic(number)).is_some();
             assert_eq!(is_kept, number >= 2, "{number}");
         }
+    }
+
+    #[test]
+    fn a_note_is_of_its_topic_until_that_is_decided_anew() {
+        let mut memory = Remembered::default();
+        let (one, other) = (allowing("\"publish\"", "#"), allowing("\"publish\"", "#"));
+        let too_long = "t".repeat(REMEMBERED_TOPIC_BYTES_MAX + 1);
+        let mut ask = |policy: &Snapshot, topic: &str| {
+            assert!(may(policy, &mut memory, topic, false));
+            let note = memory.note();
+            memory.set_note(note + 1);
+            note
+        };
+        assert_eq!((ask(&one, "a"), ask(&one, "a")), (0, 1));
+        assert_eq!((ask(&one, "b"), ask(&one, "a")), (0, 2));
+        // Of these there is nothing to note.
+        assert_eq!((ask(&one, &too_long), ask(&one, &too_long)), (0, 0));
+        assert_eq!(ask(&one, "a"), 3);
+        assert_eq!((ask(&other, &too_long), ask(&other, "a")), (0, 0));
+        for number in 0..REMEMBERED_TOPICS_MAX {
+            assert_eq!(ask(&other, &number.to_string()), 0);
+        }
+        assert_eq!(ask(&other, "a"), 0);
     }
 
     proptest::proptest! {

@@ -114,6 +114,12 @@ impl Interest {
         self.peers == 0
     }
 
+    /// As [`Trie::changes`], of what the other shards want.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.others.changes()
+    }
+
     /// The other shards that want `topic`.
     #[must_use]
     pub fn shards_wanting(&self, topic: &str) -> ShardSet {

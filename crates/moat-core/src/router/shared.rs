@@ -380,6 +380,12 @@ impl Shared {
         self.groups.is_empty()
     }
 
+    /// As [`Trie::changes`], of the groups.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.matching.changes()
+    }
+
     /// Messages that wait in all groups.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -67,6 +67,7 @@ pub struct Trie<V> {
     edges: HashTable<Edge>,
     entries: usize,
     wildcards: usize,
+    changes: u64,
 }
 
 impl<V: Entry> Default for Trie<V> {
@@ -81,6 +82,7 @@ impl<V: Entry> Default for Trie<V> {
             edges: HashTable::new(),
             entries: 0,
             wildcards: 0,
+            changes: 0,
         }
     }
 }
@@ -98,8 +100,15 @@ impl<V: Entry> Trie<V> {
         self.entries == 0
     }
 
+    /// How often entries came and went: while it is the same, each topic matches what it matched.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Stores `entry` under `filter`, in place of one with the same key. Returns that one.
     pub fn insert(&mut self, filter: &str, entry: V) -> Option<V> {
+        self.changes += 1;
         let old = if has_wildcard(filter) {
             let (node, ends_in_hash) = self.make_path(filter);
             let node = &mut self.nodes[node as usize];
@@ -120,6 +129,7 @@ impl<V: Entry> Trie<V> {
 
     /// Removes the entry with `key` from `filter`.
     pub fn remove(&mut self, filter: &str, key: &V::Key) -> Option<V> {
+        self.changes += 1;
         let removed = if has_wildcard(filter) {
             let removed = self.remove_wildcard(filter, key);
             self.wildcards -= usize::from(removed.is_some());

@@ -31,6 +31,15 @@ pub(super) struct Delivery<'a> {
     durable_shards: ShardSet,
 }
 
+/// Whom a message has reached here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    /// Sessions and groups.
+    pub(super) receivers: usize,
+    /// Whether any filter matches, even if none of those who have it may or can receive.
+    pub(super) is_wanted: bool,
+}
+
 impl Shard {
     /// What delivers, what the message is encoded with, and what keeps it if it is retained.
     pub(super) fn delivery(&mut self) -> (Delivery<'_>, &mut FrameCache, &mut Retained) {
@@ -48,13 +57,13 @@ impl Shard {
 }
 
 impl Delivery<'_> {
-    /// Delivers to every subscriber and deals to every group that matches. Returns how many of both.
+    /// Delivers to every subscriber and deals to every group that matches.
     pub(super) fn deliver(
         &mut self,
         message: &mut Outgoing<'_>,
         from: Option<SessionIndex>,
         fx: &mut Effects,
-    ) -> usize {
+    ) -> Reached {
         let reached = self
             .residents
             .fan_out(message, from, self.policy, self.limits, fx);
@@ -62,12 +71,16 @@ impl Delivery<'_> {
             return reached;
         }
         let groups = self.shared.matching(message.topic());
+        let is_wanted = reached.is_wanted || !groups.is_empty();
         let taken = groups
             .iter()
             .filter(|group| self.deal(**group, message, 0, fx))
             .count();
         self.shared.give_back(groups);
-        reached + taken
+        Reached {
+            receivers: reached.receivers + taken,
+            is_wanted,
+        }
     }
 
     /// Deals one message, dealt `deals` times before, to a member of the group, or lets it wait there.

@@ -31,6 +31,8 @@ pub(super) enum Routed {
     Now(ReasonCode),
     /// It is acknowledged with this reason when it is durable.
     Later(ReasonCode),
+    /// No filter of any shard matches its topic, and nobody keeps it.
+    Nowhere,
 }
 
 impl Shard {
@@ -161,11 +163,12 @@ impl Shard {
         };
         let topic = resolved.topic();
         let memory = link.remembered.get_or_insert_default();
-        match self
+        let decision = self
             .policy
-            .authorize_publish_again(subject, resolved, memory)
-        {
-            Ok(authorized) => match self.publish(at, &authorized, receipt, now, fx) {
+            .authorize_publish_again(subject, resolved, memory);
+        let noted = memory.note();
+        match decision {
+            Ok(authorized) => match self.publish(at, &authorized, receipt, noted, now, fx) {
                 Ok(()) => {
                     let counters = &mut self.residents.counters;
                     counters.messages_received_total += 1;
@@ -189,15 +192,22 @@ impl Shard {
         }
     }
 
-    /// Routes a message and acknowledges it, now or when it is durable.
+    /// Routes a message and acknowledges it, now or when it is durable. Of a topic that was `noted` when no filter matched it, and none has
+    /// come or gone since, nobody need be looked for.
     fn publish(
         &mut self,
         at: SessionIndex,
         publish: &Authorized<Resolved<'_>>,
         receipt: Receipt,
+        noted: u64,
         now: Time,
         fx: &mut Effects,
     ) -> Result<(), Pause> {
+        let leaves_nothing = !publish.get().retain() && receipt.qos != QoS::ExactlyOnce;
+        if leaves_nothing && noted == self.filters_version() {
+            self.acknowledge(at, receipt, outcome(false), fx);
+            return Ok(());
+        }
         let mut terms = Terms::default();
         if let (Some(keeper), Some(id)) = (&mut self.keeper, receipt.packet_id) {
             let number = keeper.number();
@@ -214,8 +224,27 @@ impl Shard {
             (Routed::Now(reason) | Routed::Later(reason), _) => {
                 self.acknowledge(at, receipt, reason, fx);
             }
+            (Routed::Nowhere, _) => {
+                self.note_unwanted(at);
+                self.acknowledge(at, receipt, outcome(false), fx);
+            }
         }
         Ok(())
+    }
+
+    /// No filter matches the topic that the client published to last.
+    fn note_unwanted(&mut self, at: SessionIndex) {
+        let version = self.filters_version();
+        let link = self.link(at);
+        if let Some(memory) = link.and_then(|link| link.remembered.as_deref_mut()) {
+            memory.set_note(version);
+        }
+    }
+
+    /// Differs after each change of what topics match; never 0.
+    fn filters_version(&self) -> u64 {
+        let here = self.residents.subscriptions.changes() + self.shared.changes();
+        here + self.interest.changes() + 1
     }
 
     /// A publish that the store cannot take now: its client waits, or is refused where the store is full. One of QoS 2 that is `repeated`
@@ -345,10 +374,14 @@ impl Shard {
         }
         delivery.residents.takers.coordinator = coordinator;
         let here = delivery.deliver(&mut outgoing, Some(at), fx);
-        let reached = here > 0 || !wanting.is_empty();
+        let reached = here.receivers > 0 || !wanting.is_empty();
+        let is_wanted = here.is_wanted || !wanting.is_empty();
         if coordinator.is_none() && !is_retained && wanting.is_empty() && !terms.matter() {
             // Of QoS 0, and for this shard only: the usual case where nothing is stored.
-            return Ok(Routed::Now(outcome(reached)));
+            return Ok(match is_wanted {
+                true => Routed::Now(outcome(reached)),
+                false => Routed::Nowhere,
+            });
         }
         let takers = std::mem::take(&mut delivery.residents.takers);
         let mut asked = 0;
@@ -371,6 +404,9 @@ impl Shard {
             || asked > 0
             || terms.inbound.is_some()
             || terms.will_of.is_some();
+        if !is_wanted && !is_stored {
+            return Ok(Routed::Nowhere);
+        }
         let message = is_stored.then(|| outgoing.shared());
         let (Some(message), Some(_)) = (message, self.keeper.as_ref()) else {
             return Ok(Routed::Now(reason));

@@ -8,6 +8,7 @@ use moat_codec::{QoS, TopicName};
 use moat_events::Event;
 use moat_policy::{Identity, Snapshot};
 
+use super::delivery::Reached;
 use super::entries::may_have;
 use super::leaving::Leaving;
 use super::publication::{Holder, Local, Takers};
@@ -177,7 +178,7 @@ impl Residents {
     }
 
     /// Delivers `message` to every session here that wants it, one copy each, with the highest QoS
-    /// and all identifiers of its matching subscriptions [MQTT-3.3.4-2..5]. Returns how many.
+    /// and all identifiers of its matching subscriptions [MQTT-3.3.4-2..5].
     pub(super) fn fan_out(
         &mut self,
         message: &mut Outgoing<'_>,
@@ -185,8 +186,8 @@ impl Residents {
         policy: &Snapshot,
         limits: &Limits,
         fx: &mut Effects,
-    ) -> usize {
-        self.choose(message, from, policy, limits, fx);
+    ) -> Reached {
+        let is_wanted = self.choose(message, from, policy, limits, fx);
         let mut targets = std::mem::take(&mut self.targets);
         let chosen = targets.len();
         self.work += chosen as u64;
@@ -202,9 +203,13 @@ impl Residents {
         self.targets = targets;
         self.counters.messages_sent_total += sent;
         self.counters.payload_bytes_sent_total += sent * message.payload_len() as u64;
-        chosen
+        Reached {
+            receivers: chosen,
+            is_wanted,
+        }
     }
 
+    /// Collects the targets of a message. Returns whether any filter matches.
     fn choose(
         &mut self,
         message: &Outgoing<'_>,
@@ -212,11 +217,13 @@ impl Residents {
         policy: &Snapshot,
         limits: &Limits,
         fx: &mut Effects,
-    ) {
+    ) -> bool {
         self.fan_outs += 1;
         let (fan_out, sessions, targets) = (self.fan_outs, &mut self.sessions, &mut self.targets);
         let counters = &mut self.counters;
+        let mut is_wanted = false;
         let visits = self.subscriptions.matches(message.topic(), |subscriber| {
+            is_wanted = true;
             if subscriber.no_local && from == Some(subscriber.session) {
                 return;
             }
@@ -253,6 +260,7 @@ impl Residents {
             });
         });
         self.work += visits as u64;
+        is_wanted
     }
 
     /// Sends a message of QoS 0 at once, if that is all there is to do. The same as [`Self::deliver_to`], for most deliveries of a

@@ -1,12 +1,14 @@
 //! PUBLISH from one client to others, at QoS 0 as a rule, and what is forwarded.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use moat_codec::{
     ForwardedProperties, Packet, PacketType, Property, Publish, QoS, ReasonCode,
     SubscriptionOptions,
 };
 use moat_core::shard::Then;
+use moat_policy::Snapshot;
 
 use crate::harness::*;
 
@@ -37,6 +39,45 @@ fn nothing_reaches_a_client_that_did_not_ask() {
     world.publish(writer, "a/b/c", "x", 1);
     world.publish(writer, "b/b", "x", 2);
     assert_eq!(world.messages(reader), []);
+}
+
+#[test]
+fn who_subscribes_to_what_nobody_wanted_gets_the_next_message() {
+    for shards in 1..=3 {
+        let mut world = World::with(shards, limits(), Arc::new(Snapshot::allow_all()));
+        let writer = world.client(V5, "writer");
+        let filters = ["a/b", "a/+", "#", "$share/g/a/b", "$share/g/+/b"];
+        for (n, filter) in filters.into_iter().enumerate() {
+            let reader = world.client_id_at(n % shards, "reader-");
+            let reader = world.client(V5, &reader);
+            for qos in 0..=2 {
+                // Twice: what the first found is known to the second.
+                for _ in 0..2 {
+                    world.publish(writer, "a/b", "for nobody", qos);
+                }
+                world.read_all(writer);
+                world.subscribe(reader, filter, qos);
+                world.publish(writer, "a/b", "for one", qos);
+                assert_eq!(world.payloads(reader), ["for one"], "{filter}, QoS {qos}");
+                world.unsubscribe(reader, filter);
+                world.read_all(writer);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_for_nobody_is_kept_if_it_is_retained() {
+    let mut world = World::new(limits());
+    let writer = world.client(V5, "writer");
+    world.retain(writer, "t", "earlier", 1);
+    for _ in 0..2 {
+        world.publish(writer, "t", "for nobody", 1);
+    }
+    world.retain(writer, "t", "kept", 1);
+    let reader = world.client(V5, "reader");
+    world.subscribe(reader, "t", 0);
+    assert_eq!(world.payloads(reader), ["kept"]);
 }
 
 #[test]
