@@ -12,6 +12,8 @@ const HANDSHAKE_STEPS_PER_TURN_MAX: usize = 2;
 /// Bytes read in a turn after which what they led to is written, rather than at the turn's end: it is still in the processor's
 /// cache, and a few out-buffers serve all connections.
 const READ_BYTES_PER_FLUSH: u64 = 256 << 10;
+/// Connections that are served, at least, before what they led to is written.
+const SERVED_PER_FLUSH_MIN: usize = 4;
 
 impl EventLoop {
     /// Remembers what the kernel said. With edge-triggered polling it says it once.
@@ -64,6 +66,7 @@ impl EventLoop {
         let mut handshakes = 0;
         let mut flushed_at = self.traffic.bytes_received_total;
         let mut served = 0;
+        let mut served_at_flush = 0;
         while let Some(&id) = ready.get(served) {
             if part.is_over(served) {
                 break;
@@ -86,9 +89,11 @@ impl EventLoop {
                 }
             }
             self.list(id);
-            if self.traffic.bytes_received_total - flushed_at >= READ_BYTES_PER_FLUSH {
+            let is_much = self.traffic.bytes_received_total - flushed_at >= READ_BYTES_PER_FLUSH;
+            if is_much || gains_nothing_by_waiting(served - served_at_flush, self.fx.dirty.len()) {
                 self.flush_dirty();
                 flushed_at = self.traffic.bytes_received_total;
+                served_at_flush = served;
             }
         }
         // Who was not served comes before who was. It keeps its capacity.
@@ -120,7 +125,31 @@ impl EventLoop {
     }
 }
 
+/// Whether what `served` connections have sent is for about as many others. Then it is written: a later write would hardly have more in
+/// it, and those who were served first would wait for those who are served last.
+fn gains_nothing_by_waiting(served: usize, dirty: usize) -> bool {
+    served >= SERVED_PER_FLUSH_MIN && dirty >= served / 2 && dirty <= served * 2
+}
+
 fn slot(token: usize) -> u32 {
     // Descriptors are far fewer than four billion.
     u32::try_from(token).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_written_early_and_what_gathers_for_few_or_goes_to_many_is_not() {
+        let few = SERVED_PER_FLUSH_MIN - 1;
+        assert!(!gains_nothing_by_waiting(few, few));
+        assert!(gains_nothing_by_waiting(4, 4));
+        assert!(
+            gains_nothing_by_waiting(4, 8),
+            "with an acknowledgement each"
+        );
+        assert!(!gains_nothing_by_waiting(100, 1), "fan-in");
+        assert!(!gains_nothing_by_waiting(4, 100), "fan-out of several");
+    }
 }
