@@ -1,10 +1,10 @@
 //! Who wants a topic: this shard's subscribers, the other shards, and what is retained here.
 
 pub mod interest;
-mod level;
 mod list;
 pub mod retained;
 pub mod shared;
+mod text;
 pub mod trie;
 
 pub use interest::{Applied, Interest, ShardSet};

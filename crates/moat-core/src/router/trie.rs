@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use super::level::Level;
 use super::list::List;
+use super::text::{FilterText, LevelText};
 
 /// Something stored under a filter, told apart by its key.
 pub trait Entry: Clone {
@@ -49,13 +49,13 @@ impl<V> Node<V> {
 /// A literal level below a node.
 struct Edge {
     parent: u32,
-    level: Level,
+    level: LevelText,
     child: u32,
 }
 
 /// One exact filter with its entries.
 struct Exact<V> {
-    filter: Box<str>,
+    filter: FilterText,
     entries: List<V>,
 }
 
@@ -152,8 +152,8 @@ impl<V: Entry> Trie<V> {
                 &mut node.here
             }
         } else {
-            let hash = self.hasher.hash_one(filter);
-            let exact = self.exact.find_mut(hash, |e| *e.filter == *filter)?;
+            let hash = exact_hash(&self.hasher, filter.as_bytes());
+            let exact = self.exact.find_mut(hash, |e| e.filter.as_bytes() == filter.as_bytes())?;
             &mut exact.entries
         };
         let mut entries = list.as_mut_slice().iter_mut();
@@ -165,8 +165,8 @@ impl<V: Entry> Trie<V> {
     /// A wildcard on the first level does not match a topic that starts with `$` [MQTT-4.7.2-1]. Returns how many nodes were
     /// looked at: what it cost.
     pub fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a V)) -> usize {
-        let hash = self.hasher.hash_one(topic);
-        if let Some(exact) = self.exact.find(hash, |e| *e.filter == *topic) {
+        let hash = exact_hash(&self.hasher, topic.as_bytes());
+        if let Some(exact) = self.exact.find(hash, |e| e.filter.as_bytes() == topic.as_bytes()) {
             exact.entries.as_slice().iter().for_each(&mut found);
         }
         if self.wildcards == 0 {
@@ -209,23 +209,23 @@ impl<V: Entry> Trie<V> {
     }
 
     fn insert_exact(&mut self, filter: &str, entry: V) -> Option<V> {
-        let hash = self.hasher.hash_one(filter);
-        if let Some(exact) = self.exact.find_mut(hash, |e| *e.filter == *filter) {
+        let hash = exact_hash(&self.hasher, filter.as_bytes());
+        if let Some(exact) = self.exact.find_mut(hash, |e| e.filter.as_bytes() == filter.as_bytes()) {
             return exact.entries.put(entry);
         }
         let hasher = self.hasher.clone();
         let exact = Exact {
-            filter: filter.into(),
+            filter: FilterText::new(filter),
             entries: List::One(entry),
         };
         self.exact
-            .insert_unique(hash, exact, |e| hasher.hash_one(&*e.filter));
+            .insert_unique(hash, exact, |e| exact_hash(&hasher, e.filter.as_bytes()));
         None
     }
 
     fn remove_exact(&mut self, filter: &str, key: &V::Key) -> Option<V> {
-        let hash = self.hasher.hash_one(filter);
-        let mut found = self.exact.find_entry(hash, |e| *e.filter == *filter).ok()?;
+        let hash = exact_hash(&self.hasher, filter.as_bytes());
+        let mut found = self.exact.find_entry(hash, |e| e.filter.as_bytes() == filter.as_bytes()).ok()?;
         let removed = found.get_mut().entries.take(key);
         if found.get().entries.is_empty() {
             found.remove();
@@ -282,7 +282,7 @@ impl<V: Entry> Trie<V> {
         let hasher = self.hasher.clone();
         let edge = Edge {
             parent: at,
-            level: Level::new(level),
+            level: LevelText::new(level),
             child,
         };
         self.edges.insert_unique(hash, edge, |e| {
@@ -346,6 +346,12 @@ impl<V: Entry> Trie<V> {
             self.nodes.remove(path[depth] as usize);
         }
     }
+}
+
+fn exact_hash(hasher: &RandomState, filter: &[u8]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write(filter);
+    state.finish()
 }
 
 fn edge_hash(hasher: &RandomState, parent: u32, level: &[u8]) -> u64 {
