@@ -129,25 +129,7 @@ pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
     let is_chosen =
         |id: &str| options.rows.is_empty() || options.rows.iter().any(|name| name == id);
     for curve in CURVES.iter().filter(|curve| is_chosen(curve.id)) {
-        let mut series = vec![Vec::new(); curve.lines.len()];
-        let steps = curve.steps.iter().copied();
-        for step in steps.filter(|step| !options.is_quick || *step <= QUICK_STEP_MAX) {
-            let found = measure(site, options, curve, step)?;
-            for (points, values) in series.iter_mut().zip(found) {
-                if let Some(spread) = Spread::of(&values) {
-                    points.push(json!([step, spread.median, spread.min, spread.max]));
-                }
-            }
-        }
-        let lines: Vec<Value> = curve
-            .lines
-            .iter()
-            .zip(series)
-            .map(|(line, points)| json!({"name": line.name, "unit": line.unit, "points": points}))
-            .collect();
-        curves.push(json!({
-            "id": curve.id, "title": curve.title, "along": curve.along, "lines": lines,
-        }));
+        curves.push(draw(site, options, curve)?);
     }
     if is_chosen(storm::ID) {
         curves.push(storm::run(site, options)?);
@@ -158,44 +140,70 @@ pub(super) fn run(site: &Site, options: &Options) -> Result<Value, String> {
     Ok(json!({"rounds": options.rounds, "secs": options.secs, "curves": curves}))
 }
 
-/// All values of each line at one step, with a broker that has just been started for each.
+/// Measures one curve.
+fn draw(site: &Site, options: &Options, curve: &Curve) -> Result<Value, String> {
+    let steps = curve.steps.iter().copied();
+    let steps: Vec<usize> = steps
+        .filter(|step| !options.is_quick || *step <= QUICK_STEP_MAX)
+        .collect();
+    // All steps in each round, so that a machine that becomes slower does not look like a curve that rises.
+    let mut found = vec![vec![Vec::new(); curve.lines.len()]; steps.len()];
+    for round in 1..=options.rounds {
+        for (values, step) in found.iter_mut().zip(&steps) {
+            measure(site, options, curve, *step, round, values)?;
+        }
+    }
+    let mut series = vec![Vec::new(); curve.lines.len()];
+    for (values, step) in found.iter().zip(&steps) {
+        for (points, values) in series.iter_mut().zip(values) {
+            if let Some(spread) = Spread::of(values) {
+                points.push(json!([step, spread.median, spread.min, spread.max]));
+            }
+        }
+    }
+    let lines: Vec<Value> = curve
+        .lines
+        .iter()
+        .zip(series)
+        .map(|(line, points)| json!({"name": line.name, "unit": line.unit, "points": points}))
+        .collect();
+    Ok(json!({
+        "id": curve.id, "title": curve.title, "along": curve.along, "lines": lines,
+    }))
+}
+
+/// Adds to the values of each line at one step, with a broker that has just been started.
 fn measure(
     site: &Site,
     options: &Options,
     curve: &Curve,
     step: usize,
-) -> Result<Vec<Vec<f64>>, String> {
-    let mut found = vec![Vec::new(); curve.lines.len()];
+    round: usize,
+    found: &mut [Vec<f64>],
+) -> Result<(), String> {
     let policy = curve.is_policy.then(|| policy(step));
     let words = Sizes::of(options)
         .fill(curve.load)
         .replace("{n}", &step.to_string());
-    for round in 0..options.rounds {
-        let setup = Setup {
-            policy: policy.as_deref(),
-            ..Setup::default()
-        };
-        let server = Server::start_with(site, &Kind::Moat, &setup)?;
-        let (id, number) = (curve.id, round + 1);
-        match load(site, &server, Door::Plain, &words) {
-            Ok(report) => {
-                for (values, line) in found.iter_mut().zip(curve.lines) {
-                    values.extend(figure(&report, line.figure));
-                }
-                let first = curve
-                    .lines
-                    .first()
-                    .and_then(|line| figure(&report, line.figure));
-                eprintln!(
-                    "{id}: {step} {}, round {number}: {:.3}",
-                    curve.along,
-                    first.unwrap_or(0.0)
-                );
+    let setup = Setup {
+        policy: policy.as_deref(),
+        ..Setup::default()
+    };
+    let server = Server::start_with(site, &Kind::Moat, &setup)?;
+    let at = format!("{}: {step} {}, round {round}", curve.id, curve.along);
+    match load(site, &server, Door::Plain, &words) {
+        Ok(report) => {
+            let values = curve.lines.iter().map(|line| figure(&report, line.figure));
+            let values: Vec<Option<f64>> = values.collect();
+            let first = values.first().copied().flatten();
+            eprintln!("{at}: {:.3}", first.unwrap_or(0.0));
+            for (found, value) in found.iter_mut().zip(values) {
+                found.extend(value);
             }
-            Err(error) => eprintln!("{id}: {step} {}, round {number}: {error}", curve.along),
         }
+        Err(error) => eprintln!("{at}: {error}"),
     }
-    Ok(found)
+    Ok(())
 }
 
 /// So many rules, of which the last one allows what the load generator does.

@@ -153,7 +153,9 @@ impl<V: Entry> Trie<V> {
             }
         } else {
             let hash = exact_hash(&self.hasher, filter.as_bytes());
-            let exact = self.exact.find_mut(hash, |e| e.filter.as_bytes() == filter.as_bytes())?;
+            let exact = self
+                .exact
+                .find_mut(hash, |e| e.filter.as_bytes() == filter.as_bytes())?;
             &mut exact.entries
         };
         let mut entries = list.as_mut_slice().iter_mut();
@@ -166,7 +168,10 @@ impl<V: Entry> Trie<V> {
     /// looked at: what it cost.
     pub fn matches<'a>(&'a self, topic: &str, mut found: impl FnMut(&'a V)) -> usize {
         let hash = exact_hash(&self.hasher, topic.as_bytes());
-        if let Some(exact) = self.exact.find(hash, |e| e.filter.as_bytes() == topic.as_bytes()) {
+        if let Some(exact) = self
+            .exact
+            .find(hash, |e| e.filter.as_bytes() == topic.as_bytes())
+        {
             exact.entries.as_slice().iter().for_each(&mut found);
         }
         if self.wildcards == 0 {
@@ -210,7 +215,10 @@ impl<V: Entry> Trie<V> {
 
     fn insert_exact(&mut self, filter: &str, entry: V) -> Option<V> {
         let hash = exact_hash(&self.hasher, filter.as_bytes());
-        if let Some(exact) = self.exact.find_mut(hash, |e| e.filter.as_bytes() == filter.as_bytes()) {
+        if let Some(exact) = self
+            .exact
+            .find_mut(hash, |e| e.filter.as_bytes() == filter.as_bytes())
+        {
             return exact.entries.put(entry);
         }
         let hasher = self.hasher.clone();
@@ -225,7 +233,10 @@ impl<V: Entry> Trie<V> {
 
     fn remove_exact(&mut self, filter: &str, key: &V::Key) -> Option<V> {
         let hash = exact_hash(&self.hasher, filter.as_bytes());
-        let mut found = self.exact.find_entry(hash, |e| e.filter.as_bytes() == filter.as_bytes()).ok()?;
+        let mut found = self
+            .exact
+            .find_entry(hash, |e| e.filter.as_bytes() == filter.as_bytes())
+            .ok()?;
         let removed = found.get_mut().entries.take(key);
         if found.get().entries.is_empty() {
             found.remove();
