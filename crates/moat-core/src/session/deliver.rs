@@ -3,18 +3,18 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use moat_codec::{Ack, PacketId, PacketType, QoS, TopicAlias};
+use moat_codec::{QoS, TopicAlias};
 
 use super::durable::Durable;
 use super::entry::Entry;
 use super::inflight::{Pending, id_of};
-use super::outbound::{FETCHED_MESSAGES, Queued};
+use super::outbound::Queued;
 use super::parcel::{Content, Parcel, SubscriptionIdList};
 use super::{Lent, Link, Outbound, Session, Share};
 use crate::buffer_pool::BufferPool;
 use crate::durable::{Place, Position, Taker};
 use crate::limits::Limits;
-use crate::message::{FrameCache, Outgoing, Receiver};
+use crate::message::{Outgoing, Receiver};
 use crate::{Message, Time};
 
 /// What one session wants of one message.
@@ -44,9 +44,6 @@ pub enum Delivered {
     /// Neither: a slow or absent QoS 0 reader, a full queue, a packet too large for the client.
     Dropped,
 }
-
-/// Messages that are sent before others have their turn.
-pub const PUMPED_MESSAGES_MAX: u64 = 256;
 
 impl Session {
     /// Takes one message for the client. The driver flushes when the out-buffer stops being empty.
@@ -191,67 +188,6 @@ impl Session {
         parcel.entry = Some(Entry::committed(place, position));
         true
     }
-
-    /// Sends what waits, at most `messages_max`, as far as window and out-buffer allow. Returns the numbers sent and dropped.
-    pub fn pump(
-        &mut self,
-        messages_max: u64,
-        frames: &mut FrameCache,
-        limits: &Limits,
-        pool: &mut BufferPool,
-        now: Time,
-    ) -> Pumped {
-        let mut pumped = Pumped::default();
-        let (Some(link), Some(outbound)) = (self.link.as_deref_mut(), self.outbound.as_deref_mut())
-        else {
-            return pumped;
-        };
-        // What has expired or is too large costs a client nothing but its place in the queue, and
-        // leaves no bytes whose flush would bring the next turn.
-        let durable = &mut self.durable;
-        while pumped.sent < messages_max {
-            if pumped.sent.is_multiple_of(FETCHED_MESSAGES as u64) {
-                outbound.fetch_next();
-            }
-            if link.out.len() >= limits.out_buffer_bytes_max
-                || !link.pump_one(outbound, durable, frames, pool, now, &mut pumped)
-            {
-                break;
-            }
-        }
-        pumped
-    }
-}
-
-/// What one [`Session::pump`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pumped {
-    /// Messages written.
-    pub sent: u64,
-    /// Bytes of their payloads.
-    pub sent_payload_bytes: u64,
-    /// Messages the client can never take.
-    pub dropped: u64,
-    /// Messages whose time had passed.
-    pub expired: u64,
-    /// Whether the next message is in the store only.
-    pub wants_load: bool,
-    /// Whether a durable entry is done with.
-    pub is_unsaved: bool,
-}
-
-impl Pumped {
-    fn sent(&mut self, message: &Message) {
-        self.sent += 1;
-        self.sent_payload_bytes += message.payload().len() as u64;
-    }
-
-    fn done(&mut self, entry: Option<Entry>, durable: &mut Option<Box<Durable>>) {
-        if let (Some(entry), Some(durable)) = (entry, durable) {
-            durable.done(entry.position());
-            self.is_unsaved = true;
-        }
-    }
 }
 
 impl Link {
@@ -263,7 +199,7 @@ impl Link {
         &mut self.out
     }
 
-    fn send_unacknowledged(
+    pub(super) fn send_unacknowledged(
         &mut self,
         message: &mut Outgoing<'_>,
         wish: Wish<'_>,
@@ -302,7 +238,7 @@ impl Link {
     }
 
     /// Returns whether it was written.
-    fn write_acknowledged(
+    pub(super) fn write_acknowledged(
         &mut self,
         message: &mut Outgoing<'_>,
         parcel: &Parcel,
@@ -322,7 +258,7 @@ impl Link {
     }
 
     /// What was just sent is under way.
-    fn keep_sent(&mut self, mut parcel: Parcel, ordinal: u64, outbound: &mut Outbound) {
+    pub(super) fn keep_sent(&mut self, mut parcel: Parcel, ordinal: u64, outbound: &mut Outbound) {
         if parcel.qos == QoS::ExactlyOnce {
             // Once sent, nobody else may have it [MQTT-4.8.2-5].
             parcel.set_lent(None);
@@ -376,143 +312,6 @@ impl Link {
         if let Some(aliases) = self.aliases_out.as_deref_mut() {
             aliases.sent(message.topic(), alias);
         }
-        true
-    }
-
-    /// Sends the next thing owed. Returns whether there may be more to send.
-    fn pump_one(
-        &mut self,
-        outbound: &mut Outbound,
-        durable: &mut Option<Box<Durable>>,
-        frames: &mut FrameCache,
-        pool: &mut BufferPool,
-        now: Time,
-        pumped: &mut Pumped,
-    ) -> bool {
-        if let Some(entry) = outbound.inflight.at(outbound.resent) {
-            let resend = entry.map(|(id, pending)| (id, pending.clone()));
-            return self.resend(resend, outbound, durable, frames, pool, now, pumped);
-        }
-        let Some(next) = outbound.peek() else {
-            return false;
-        };
-        if next.entry.is_some_and(|entry| !entry.is_committed()) {
-            return false;
-        }
-        // A client that has had a message of QoS 2 before a crash holds its identifier until it is told to let go.
-        let may_be_held = next.dup && next.qos == QoS::ExactlyOnce;
-        if next.is_expired(now) && !may_be_held {
-            pumped.expired += 1;
-            let gone = outbound.pop();
-            pumped.done(gone.and_then(|parcel| parcel.entry), durable);
-            return true;
-        }
-        let acknowledged = next.qos != QoS::AtMostOnce;
-        let ordinal = match (next.entry, durable.as_deref()) {
-            (Some(entry), Some(durable)) => durable.ordinal(entry.place()),
-            _ => outbound.inflight.next_ordinal(),
-        };
-        let has_room = outbound.inflight.has_room(ordinal, self.receive_maximum);
-        if acknowledged && (self.send_quota == 0 || !has_room) {
-            return false;
-        }
-        if next.content.held().is_none() {
-            pumped.wants_load = true;
-            return false;
-        }
-        let Some(parcel) = outbound.pop() else {
-            return false;
-        };
-        let Some(message) = parcel.content.held() else {
-            return false;
-        };
-        let entry = parcel.entry;
-        let mut outgoing = Outgoing::of_message(message, frames, now).for_one();
-        let is_sent = if acknowledged {
-            self.write_acknowledged(&mut outgoing, &parcel, ordinal, pool)
-        } else {
-            let wish = Wish {
-                qos: parcel.qos,
-                retain: parcel.retain,
-                ids: parcel.ids(),
-                share: None,
-                lent: None,
-            };
-            self.send_unacknowledged(&mut outgoing, wish, pool) == Delivered::Sent
-        };
-        if let (Some(durable), true) = (durable.as_deref_mut(), acknowledged) {
-            // After a crash, it stands behind all that may have been sent before.
-            durable.sent_below = durable.sent_below.max(ordinal + 1);
-        }
-        if !is_sent {
-            pumped.dropped += 1;
-            pumped.done(entry, durable);
-            return true;
-        }
-        pumped.sent(message);
-        if acknowledged {
-            self.keep_sent(parcel, ordinal, outbound);
-        }
-        true
-    }
-
-    /// Sends one entry of the window again [MQTT-4.4.0-1], with DUP set [MQTT-3.3.1-1].
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a session and of its shard, borrowed apart"
-    )]
-    fn resend(
-        &mut self,
-        entry: Option<(PacketId, Pending)>,
-        outbound: &mut Outbound,
-        durable: &mut Option<Box<Durable>>,
-        frames: &mut FrameCache,
-        pool: &mut BufferPool,
-        now: Time,
-        pumped: &mut Pumped,
-    ) -> bool {
-        match entry {
-            None => {}
-            // Each flow under way counts against Receive Maximum until its last packet, whichever
-            // connection it began on [MQTT-3.3.4-9].
-            Some(_) if self.send_quota == 0 => return false,
-            Some((id, Pending::Completion)) => {
-                self.send_quota -= 1;
-                let version = self.version;
-                // Four bytes always fit: a PUBREL has no length that could fail.
-                let _written = Ack::new(id).encode(PacketType::PubRel, version, self.buffer(pool));
-            }
-            Some((id, Pending::Acknowledgement(parcel))) => {
-                let Some(message) = parcel.content.held() else {
-                    pumped.wants_load = true;
-                    return false;
-                };
-                let mut outgoing = Outgoing::of_message(message, frames, now).for_one();
-                let to = Receiver {
-                    version: self.version,
-                    qos: parcel.qos,
-                    dup: true,
-                    retain: parcel.retain,
-                    packet_id: Some(id),
-                    subscription_ids: parcel.ids(),
-                    topic_alias: None,
-                };
-                // With its whole topic: what was sent before may have been lost with its alias.
-                let size_max = self.maximum_packet_size;
-                if outgoing.write(&to, size_max, self.buffer(pool)) {
-                    self.send_quota -= 1;
-                    pumped.sent(message);
-                } else {
-                    // The client takes smaller packets now than when this was sent: it counts as
-                    // sent and acknowledged [MQTT-3.1.2-25]. The window moves on by itself.
-                    pumped.dropped += 1;
-                    outbound.finish(id);
-                    pumped.done(parcel.entry, durable);
-                    return true;
-                }
-            }
-        }
-        outbound.resent += 1;
         true
     }
 }

@@ -16,18 +16,20 @@ pub mod subscriptions;
 pub mod will;
 
 mod deliver;
+mod pump;
 
 use std::sync::Arc;
 
 use moat_codec::PacketId;
 use moat_policy::{Identity, Subject};
 
-pub use deliver::{Delivered, PUMPED_MESSAGES_MAX, Wish};
+pub use deliver::{Delivered, Wish};
 pub use durable::Durable;
 pub use lent::{GivenUp, Lent};
 pub use link::{Link, PartialPacket};
 pub use opening::Opening;
 pub use outbound::Outbound;
+pub use pump::{PUMPED_MESSAGES_MAX, Pumped};
 pub use share::{Membership, Memberships, Share};
 pub use subscriptions::{SessionIndex, Subscriber, Subscriptions};
 pub use will::Will;

@@ -28,7 +28,7 @@ pub(super) struct Delivery<'a> {
     pub(super) shared: &'a mut Shared,
     policy: &'a Snapshot,
     pub(super) limits: &'a Limits,
-    durable_shards: ShardSet,
+    pub(super) durable_shards: ShardSet,
 }
 
 /// Whom a message has reached here.

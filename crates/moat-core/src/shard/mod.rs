@@ -22,6 +22,7 @@ mod receipt;
 mod receive;
 mod residents;
 mod restore;
+mod route;
 mod search;
 mod share;
 mod subscribe;
@@ -44,9 +45,10 @@ pub use connect::{Arrival, Refused};
 pub use keeper::PROGRESS_SAVE_MILLIS;
 pub use peer::{PeerMessage, SessionRef};
 pub use publication::{Asked, Coordinator, Holder, Origin, Terms};
-pub use publish::{UNANSWERED_MAX, VIA_OWNER_MAX};
+pub use publish::UNANSWERED_MAX;
 pub use receive::{Pause, Received, Then};
 pub use restore::restore_all;
+pub use route::VIA_OWNER_MAX;
 pub use search::{
     RetainedWish, SEARCH_MESSAGES_MAX, SEARCH_VISITS_PER_TURN_MAX, SEARCHES_SPARE,
     SEARCHES_UNDER_WAY_MAX, Search, SearchPart,

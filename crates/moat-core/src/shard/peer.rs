@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moat_codec::QoS;
 
 use super::publication::{Asked, Coordinator, Publication, Terms};
-use super::publish::retain_refused;
+use super::route::retain_refused;
 use super::search::{Search, SearchPart};
 use super::share::ShareMessage;
 use super::{Shard, ShardId};

@@ -63,6 +63,13 @@ pub(super) struct Takers {
     pub(super) origin: Option<Box<Origin>>,
 }
 
+impl Takers {
+    /// Whether anybody durable takes it, here or where a group has dealt it to.
+    pub(super) fn matter(&self) -> bool {
+        !self.list.is_empty() || self.further > 0
+    }
+}
+
 /// What a publication changes besides queues.
 #[derive(Debug, Default)]
 pub struct Terms {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 
 use super::keeper::Keeper;
-use super::publish::retain_refused;
+use super::route::retain_refused;
 use super::{Shard, Topology};
 use crate::durable::{Place, Progress, Restored, RestoredEntry, RestoredSession, Taker, Write};
 use crate::effects::Effects;
