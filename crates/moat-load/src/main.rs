@@ -26,6 +26,7 @@ mod packet;
 mod persist;
 mod report;
 mod retained;
+mod scenario;
 mod subscriptions;
 mod tls;
 mod traffic;
@@ -34,8 +35,9 @@ mod unwanted;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use options::{Options, USAGE};
+use options::Options;
 use report::Report;
+use scenario::Scenario;
 
 fn main() -> ExitCode {
     measure::now_ns();
@@ -46,16 +48,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let result = if options.scenario == "floor" {
-        floor::serve(&options)
-    } else {
-        run(&options)
-    };
-    match result {
+    match run(&options) {
         // What is still connected needs no orderly end.
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            Report::new(&options.scenario)
+            Report::new(options.scenario.name())
                 .text("label", &options.label)
                 .text("error", &message)
                 .print();
@@ -81,17 +78,18 @@ fn run(options: &Arc<Options>) -> Result<(), String> {
 }
 
 async fn scenario(options: &Arc<Options>) -> Result<(), String> {
-    match options.scenario.as_str() {
-        name @ ("fanout" | "fanin" | "p2p") => {
+    match options.scenario {
+        Scenario::Floor => floor::serve(options),
+        Scenario::Fanout | Scenario::Fanin | Scenario::Pairs => {
+            let name = options.scenario.name();
             traffic::run(options, name).await?.report(name).print();
             Ok(())
         }
-        "connect" => connects::connect(options).await,
-        "idle" => connects::idle(options).await,
-        "retained" => retained::run(options).await,
-        "persist" => persist::run(options).await,
-        "unwanted" => unwanted::run(options).await,
-        "subscriptions" => subscriptions::run(options).await,
-        other => Err(format!("{other}: no such scenario\n{USAGE}")),
+        Scenario::Connect => connects::connect(options).await,
+        Scenario::Idle => connects::idle(options).await,
+        Scenario::Retained => retained::run(options).await,
+        Scenario::Persist => persist::run(options).await,
+        Scenario::Unwanted => unwanted::run(options).await,
+        Scenario::Subscriptions => subscriptions::run(options).await,
     }
 }

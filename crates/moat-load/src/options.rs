@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::homes::Homes;
 use crate::packet;
+use crate::scenario::Scenario;
 
 pub(crate) const USAGE: &str = "\
 usage: mqload SCENARIO [OPTION...]
@@ -38,7 +39,7 @@ options
 
 /// Everything a run can be told. Fields are named like their options.
 pub(crate) struct Options {
-    pub(crate) scenario: String,
+    pub(crate) scenario: Scenario,
     pub(crate) addr: SocketAddr,
     pub(crate) port: u16,
     pub(crate) v5: bool,
@@ -93,7 +94,7 @@ impl Options {
     /// An option nobody knows, without its value or with one that does not fit.
     pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut words = words.into_iter();
-        let mut options = Self::new(words.next().ok_or_else(|| USAGE.to_owned())?);
+        let mut options = Self::new(words.next().ok_or_else(|| USAGE.to_owned())?.parse()?);
         while let Some(word) = words.next() {
             if !options.set_flag(&word) {
                 let value = words
@@ -111,7 +112,7 @@ impl Options {
         Ok(options)
     }
 
-    fn new(scenario: String) -> Self {
+    fn new(scenario: Scenario) -> Self {
         Self {
             scenario,
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)),
@@ -268,10 +269,10 @@ impl Options {
 
     /// Big where a connection gets much, small where there are many.
     fn usual_buffer_bytes(&self) -> usize {
-        match self.scenario.as_str() {
-            "idle" | "connect" => 256,
-            "persist" => 4096,
-            "retained" => 256 * 1024,
+        match self.scenario {
+            Scenario::Idle | Scenario::Connect => 256,
+            Scenario::Persist => 4096,
+            Scenario::Retained => 256 * 1024,
             _ if self.subs() > 200 => 16 * 1024,
             _ => 64 * 1024,
         }
@@ -324,6 +325,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         for (line, says) in [
+            ("p2pp", "no such scenario"),
             ("p2p --qos 3", "--qos 3"),
             ("p2p --pears 3", "--pears"),
             ("p2p --pairs", "--pairs"),

@@ -118,13 +118,13 @@ fn handshakes_with_and_without_a_certificate_are_counted() {
 }
 
 #[test]
-fn a_scenario_that_does_not_exist_and_a_refusal_are_told() {
+fn a_scenario_that_does_not_exist_is_refused_with_exit_code_2() {
     let output = Command::new(env!("CARGO_BIN_EXE_mqload"))
         .arg("p3p")
         .output()
         .unwrap();
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("p3p: no such scenario"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("p3p: no such scenario"));
 }
 
 /// A CA, and a certificate of it for localhost with its key.
