@@ -106,6 +106,10 @@ impl Options {
         if !options.addr.ip().is_loopback() {
             return Err(format!("--addr {}: only loopback is allowed", options.addr));
         }
+        if options.homes.is_some() && options.broker_pid == 0 {
+            let why = "it looks at the broker's threads";
+            return Err(format!("--homes: {why}, so --broker-pid has to be given"));
+        }
         if options.buffer_bytes == 0 {
             options.buffer_bytes = options.usual_buffer_bytes();
         }
@@ -329,6 +333,7 @@ mod tests {
             ("p2p --qos 3", "--qos 3"),
             ("p2p --pears 3", "--pears"),
             ("p2p --pairs", "--pairs"),
+            ("p2p --homes same", "--broker-pid has to be given"),
             ("p2p --secs -1", "--secs -1"),
             ("p2p --addr 192.0.2.1:1883", "only loopback"),
         ] {
