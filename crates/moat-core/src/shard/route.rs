@@ -103,13 +103,7 @@ impl Shard {
         must: bool,
         fx: &mut Effects,
     ) -> Result<Routed, Pause> {
-        let Routing {
-            publish,
-            publisher,
-            from,
-            terms,
-            now,
-        } = routing;
+        let from = routing.from;
         let at = from.session;
         // What went directly has to be durable before what the owner writes.
         let behind = self.under_way(at, owner) >= VIA_OWNER_MAX || self.unwritten(at) > 0;
@@ -117,15 +111,15 @@ impl Shard {
             return Err(Pause::Peers);
         }
         self.follow(at, owner);
-        let message = Arc::new(Message::new(publish, &publisher, now));
-        let terms = terms.matter().then(|| Box::new(terms));
-        let is_awaited = terms.as_ref().is_some_and(|terms| terms.receipt.is_some());
+        let is_awaited = routing.terms.receipt.is_some();
+        let message = Message::new(routing.publish, &routing.publisher, routing.now);
+        let terms = routing.terms;
         fx.tell_last(
             owner,
             PeerMessage::ViaOwner {
-                message,
+                message: Arc::new(message),
                 from,
-                terms,
+                terms: terms.matter().then(|| Box::new(terms)),
             },
         );
         Ok(match is_awaited {
