@@ -1,15 +1,15 @@
 //! What the inbox brings.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use moat_codec::{Disconnect, ReasonCode};
 use moat_core::sys::SysMessage;
 use moat_policy::Identity;
 
 use super::EventLoop;
+use super::turns::Part;
 use crate::connection::Stage;
-use crate::control::{Control, ShardReport};
+use crate::control::Control;
 use crate::inbox::Envelope;
 
 /// Envelopes handled per turn, so that a busy neighbour does not starve this shard's clients.
@@ -21,8 +21,9 @@ impl EventLoop {
     /// Handles what has come, at most a turn's worth; the rest keeps the next poll from sleeping.
     pub(super) fn drain_inbox(&mut self) {
         let until = self.shard.work_total() + ENVELOPE_WORK_PER_TURN_MAX;
-        for _ in 0..ENVELOPES_PER_TURN_MAX {
-            if self.shard.work_total() >= until {
+        let mut part = Part::default();
+        for handled in 0..ENVELOPES_PER_TURN_MAX {
+            if self.shard.work_total() >= until || part.is_over(handled) {
                 return;
             }
             let Some(envelope) = self.inbox.receive() else {
@@ -75,21 +76,7 @@ impl EventLoop {
                 self.settle();
                 let _nobody_waits = done.send(());
             }
-            Control::Report(reply) => {
-                let report = ShardReport {
-                    sizes: self.shard.sizes(),
-                    counters: self.shard.counters(),
-                    census: self.shard.census(),
-                    traffic: self.traffic,
-                    connections: self.connections.len(),
-                    // Only those whom a greeter greets wait for its turns.
-                    longest_turn: match self.is_greeter() {
-                        true => Duration::ZERO,
-                        false => self.turns.longest(self.now),
-                    },
-                };
-                let _nobody_waits = reply.send(report);
-            }
+            Control::Report(reply) => self.surveys.begin(reply),
             Control::PublishSystem(messages) => {
                 for SysMessage { topic, value } in messages {
                     let value = value.as_bytes();

@@ -14,6 +14,7 @@ mod mail;
 mod ready;
 mod serve;
 mod store;
+mod survey;
 mod timers;
 mod turns;
 
@@ -101,6 +102,8 @@ pub struct EventLoop {
     /// Running totals, for `$SYS`.
     traffic: Traffic,
     turns: turns::Turns,
+    /// Reports that somebody waits for.
+    surveys: survey::Surveys,
     /// Whose turn it is to greet who comes in: without TLS, and with it.
     next_shard: usize,
     next_greeter: usize,
@@ -144,6 +147,7 @@ impl EventLoop {
             buffers: Buffers::new(),
             traffic: Traffic::default(),
             turns: turns::Turns::default(),
+            surveys: survey::Surveys::default(),
             next_shard: 0,
             next_greeter: 0,
             peers_moved: false,
@@ -175,6 +179,7 @@ impl EventLoop {
         self.note_readiness(events);
         self.serve_ready();
         self.drain_inbox();
+        self.go_on_with_survey();
         self.run_timers();
         self.flush_dirty();
         self.hand_over();
@@ -200,7 +205,7 @@ impl EventLoop {
     fn timeout(&self) -> Option<Duration> {
         let busy =
             !self.ready.is_empty() || !self.fx.dirty.is_empty() || !self.unflushed.is_empty();
-        if busy {
+        if busy || !self.surveys.is_empty() {
             return Some(Duration::ZERO);
         }
         let mut due = self.next_timer().unwrap_or(Time::NEVER);

@@ -109,6 +109,9 @@ pub struct Sizes {
     pub retained_messages: usize,
 }
 
+/// Places of sessions that one part of a census looks at: some 50 µs of walking through memory that nobody else has touched of late.
+pub const CENSUS_PLACES_MAX: usize = 256;
+
 /// What takes a walk over all sessions to know; now and then, not for every packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -224,14 +227,23 @@ impl Shard {
         }
     }
 
-    /// Counts what there is no running count of.
+    /// Counts what there is no running count of, all at once: for brokers that have nothing else to do meanwhile.
     #[must_use]
     pub fn census(&self) -> Census {
-        let mut census = Census {
-            retained_bytes: self.retained.bytes(),
-            ..Census::default()
-        };
-        for (_, session) in &self.residents.sessions {
+        let mut census = Census::default();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            next = self.count_on(from, &mut census);
+        }
+        census
+    }
+
+    /// Adds the sessions at [`CENSUS_PLACES_MAX`] places from `from` on to what was counted before. Returns where to go on, or `None` at the
+    /// end. Who comes or goes meanwhile is counted or not.
+    pub fn count_on(&self, from: usize, census: &mut Census) -> Option<usize> {
+        let sessions = &self.residents.sessions;
+        let end = sessions.capacity().min(from + CENSUS_PLACES_MAX);
+        for session in (from..end).filter_map(|place| sessions.get(place)) {
             census.connected += usize::from(session.link.is_some());
             census.shared_subscriptions += session.shares.as_ref().map_or(0, |s| s.count());
             if let Some(outbound) = &session.outbound {
@@ -239,7 +251,11 @@ impl Shard {
                 census.queued_bytes += outbound.queued_bytes();
             }
         }
-        census
+        let is_over = end == sessions.capacity();
+        if is_over {
+            census.retained_bytes = self.retained.bytes();
+        }
+        (!is_over).then_some(end)
     }
 
     /// The out-buffer of `at` has drained: sends what waited for room, which makes it dirty again.

@@ -7,6 +7,8 @@ use moat_core::Limits;
 use moat_events::Event;
 use moat_policy::Snapshot;
 
+use moat_core::shard::{CENSUS_PLACES_MAX, Census};
+
 use crate::harness::*;
 
 const TOPIC: &str = "$SYS/broker/uptime";
@@ -213,4 +215,26 @@ fn what_is_withheld_at_delivery_is_counted_and_told_now_and_then() {
     world.subscribe(client, "shut/#", 0);
     assert_eq!(told(&mut world)[0][2..], ["Text(\"shut/#\")", "Number(4)"]);
     assert_eq!(world.payloads(client), [""; 0]);
+}
+
+#[test]
+fn census_places_max_bounds_one_part_of_a_census_and_all_parts_count_everybody_once() {
+    let mut world = World::new(limits());
+    let clients = CENSUS_PLACES_MAX + 40;
+    for number in 0..clients {
+        world.client(V5, &format!("client-{number}"));
+    }
+    let shard = &world.shards[0];
+    let mut census = Census::default();
+    let next = shard.count_on(0, &mut census);
+    assert_eq!(
+        (next, census.connected),
+        (Some(CENSUS_PLACES_MAX), CENSUS_PLACES_MAX)
+    );
+    let mut next = next;
+    while let Some(from) = next {
+        next = shard.count_on(from, &mut census);
+    }
+    assert_eq!(census.connected, clients);
+    assert_eq!(census, shard.census());
 }
