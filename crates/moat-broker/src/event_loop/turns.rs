@@ -10,10 +10,10 @@ const SPAN_MILLIS: u64 = 60_000;
 /// How long a turn serves those who are ready, and then how long it flushes, before the rest has to wait for the next one: so nobody
 /// waits for all of the others, however many come or go at once.
 const PART_TIME_MAX: Duration = Duration::from_millis(1);
-/// Connections served or flushed between two looks at the clock. A turn of fewer does not look at all.
+/// Connections served or flushed, or envelopes handled, between two looks at the clock. A turn of fewer does not look at all.
 const CONNECTIONS_PER_LOOK: usize = 8;
 
-/// A part of a turn that goes through connections.
+/// A part of a turn that goes through connections or envelopes.
 #[derive(Debug, Default)]
 pub(super) struct Part {
     first_look: Option<Instant>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moat_codec::QoS;
 
 use super::publication::{Asked, Coordinator, Publication, Terms};
-use super::route::retain_refused;
+use super::route::{retain_refused, tell_wanting};
 use super::search::{Search, SearchPart};
 use super::share::ShareMessage;
 use super::{Shard, ShardId};
@@ -233,19 +233,14 @@ impl Shard {
         let coordinator = self.coordinate(message.qos);
         let durable_shards = self.durable_shards();
         let wanting = self.interest.shards_wanting(message.topic());
-        let mut asked = 0;
-        for shard in wanting.iter() {
-            let coordinator = coordinator.filter(|_| durable_shards.contains(shard));
-            asked += u32::from(coordinator.is_some());
-            fx.tell(
-                shard,
-                PeerMessage::Deliver {
-                    message: Arc::clone(message),
-                    from,
-                    coordinator,
-                },
-            );
-        }
+        let asked = tell_wanting(
+            || Arc::clone(message),
+            from,
+            coordinator,
+            wanting,
+            durable_shards,
+            fx,
+        );
         let (mut delivery, frames, _) = self.delivery();
         let mut outgoing = Outgoing::of_message(message, frames, now);
         delivery.residents.takers.coordinator = coordinator;
@@ -254,21 +249,13 @@ impl Shard {
         let is_stored = self.keeper.is_some() && message.qos != QoS::AtMostOnce;
         if self.keeper.is_some() {
             let takers = std::mem::take(&mut self.residents.takers);
-            let publication = Publication {
-                message: Arc::clone(message),
-                takers: takers.list,
-                local: takers.local,
-                number: self.publication_number(coordinator),
-                awaiting: asked,
-                dealt: i64::from(takers.further),
-                remote: Vec::new(),
-                is_retained,
-                terms: terms.map(|terms| *terms).unwrap_or_default(),
-                from,
-                is_awaited: true,
-                is_via_owner: is_stored,
-                origin: None,
-            };
+            let number = self.publication_number(coordinator);
+            let terms = terms.map(|terms| *terms).unwrap_or_default();
+            let message = Arc::clone(message);
+            let mut publication = Publication::new(message, takers, asked, number, terms, from);
+            publication.is_retained = is_retained;
+            publication.is_awaited = true;
+            publication.is_via_owner = is_stored;
             self.begin_publication(publication, now, fx);
         }
         if !is_stored {

@@ -117,6 +117,33 @@ pub(super) struct Publication {
 }
 
 impl Publication {
+    /// Of a message of `from` with those who take it so far; `asked` shards have yet to say who takes it there. It is not retained, and nobody
+    /// waits for it yet.
+    pub(super) fn new(
+        message: Arc<Message>,
+        takers: Takers,
+        asked: u32,
+        number: u64,
+        terms: Terms,
+        from: SessionRef,
+    ) -> Publication {
+        Publication {
+            message,
+            takers: takers.list,
+            local: takers.local,
+            number,
+            awaiting: asked,
+            dealt: i64::from(takers.further),
+            remote: Vec::new(),
+            is_retained: false,
+            terms,
+            from,
+            is_via_owner: false,
+            is_awaited: false,
+            origin: None,
+        }
+    }
+
     /// Whether everybody has answered.
     fn is_complete(&self) -> bool {
         self.awaiting == 0 && self.dealt == 0

@@ -169,7 +169,7 @@ impl Shard {
         let takers = std::mem::take(&mut delivery.residents.takers);
         let durable_shards = delivery.durable_shards;
         let asked = tell_wanting(
-            &mut outgoing,
+            || outgoing.shared(),
             from,
             coordinator,
             wanting,
@@ -188,21 +188,9 @@ impl Shard {
         let (Some(message), Some(_)) = (message, self.keeper.as_ref()) else {
             return Routed::Now(reason);
         };
-        let publication = Publication {
-            message,
-            takers: takers.list,
-            local: takers.local,
-            number: self.publication_number(coordinator),
-            awaiting: asked,
-            dealt: i64::from(takers.further),
-            remote: Vec::new(),
-            is_retained,
-            terms,
-            from,
-            is_awaited: false,
-            is_via_owner: false,
-            origin: None,
-        };
+        let number = self.publication_number(coordinator);
+        let mut publication = Publication::new(message, takers, asked, number, terms, from);
+        publication.is_retained = is_retained;
         if !self.begin_publication(publication, now, fx) {
             return Routed::Now(reason);
         }
@@ -260,8 +248,8 @@ impl Shard {
 }
 
 /// Tells the other shards that want a message. Returns how many of them have to answer.
-fn tell_wanting(
-    message: &mut Outgoing<'_>,
+pub(super) fn tell_wanting(
+    mut message: impl FnMut() -> Arc<Message>,
     from: SessionRef,
     coordinator: Option<Coordinator>,
     wanting: ShardSet,
@@ -275,7 +263,7 @@ fn tell_wanting(
         fx.tell(
             shard,
             PeerMessage::Deliver {
-                message: message.shared(),
+                message: message(),
                 from,
                 coordinator,
             },
